@@ -21,9 +21,9 @@ from benchmarks.clock import interleaved, machine
 from benchmarks.contenders import engine_contenders
 from benchmarks.contenders.anscombe_transform import AnscombeTransform
 from benchmarks.contenders.ours import Ours
-from photon_gpu.engine.codec.bands import SEGMENT
 from photon_gpu.engine.codec.dequantize import pairs
 from photon_gpu.engine.codec.predictors import mix, rates
+from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.codec.sqrt_quantize import root_of
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import CodeTable

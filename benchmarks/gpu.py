@@ -39,8 +39,8 @@ def milliseconds(cupy: Any, work: Any) -> float:
 
 def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     """GB/s of each kernel: bytes that it must read and write, divided by its time."""
-    from photon_gpu.engine.codec.bands import SEGMENT
     from photon_gpu.engine.codec.predictors import mix
+    from photon_gpu.engine.codec.residual_bands import SEGMENT
     from photon_gpu.kernels import cuda
 
     n = frames * size * size

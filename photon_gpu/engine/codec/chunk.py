@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.bands import SEGMENT, Memory, Places, Writer, from_planes, new_bytes
 from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
@@ -25,6 +24,7 @@ from photon_gpu.engine.codec.header import (
 from photon_gpu.engine.codec.plan import ChunkPlan
 from photon_gpu.engine.codec.predictors import MIX, NAMES, kernel_weights, rates
 from photon_gpu.engine.codec.quantize import extent
+from photon_gpu.engine.codec.residual_bands import SEGMENT, Memory, Places, Writer, from_planes, new_bytes
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.clipping import NO_CLIPPING
 from photon_gpu.engine.runtime.crc import crc32

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.bands import SEGMENT, Places, Reader
 from photon_gpu.engine.codec.predictors import (
     MAX_LEVELS,
     MIX,
@@ -21,6 +20,7 @@ from photon_gpu.engine.codec.predictors import (
     most_band_rows,
     within_limits,
 )
+from photon_gpu.engine.codec.residual_bands import SEGMENT, Places, Reader
 from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedVersionError
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.bands import SEGMENT, Memory, Places, Writer, new_bytes
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import Header, block_shape, header_bytes, identity
 from photon_gpu.engine.codec.predictors import MIX, NAMES, Predictor, band_rows, kernel_weights, rates
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, narrowest, span
+from photon_gpu.engine.codec.residual_bands import SEGMENT, Memory, Places, Writer, new_bytes
 from photon_gpu.engine.codec.weights_per_frame import fit_frames
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.engine.runtime.scratch import scratch

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
-from photon_gpu.engine.codec.bands import SEGMENT
 from photon_gpu.engine.codec.chunk import ALTERED, Opened
 from photon_gpu.engine.codec.plan import ChunkPlan
+from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.gpu.device_bands import bands
 from photon_gpu.engine.gpu.slots import Slot
 from photon_gpu.errors import CorruptDataError

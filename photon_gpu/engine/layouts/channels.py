@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.bands import Memory, new_bytes
 from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import Header, most_bytes, unpack
+from photon_gpu.engine.codec.residual_bands import Memory, new_bytes
 from photon_gpu.engine.layouts.base import Layout, stored_rows
 from photon_gpu.engine.layouts.channel_payloads import ChannelTable, join, read_table, table_bytes
 from photon_gpu.engine.layouts.compact import Compact

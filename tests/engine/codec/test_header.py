@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from photon_gpu.engine.codec.bands import Places
 from photon_gpu.engine.codec.header import DTYPES, Header, block_shape, number_field, unpack
+from photon_gpu.engine.codec.residual_bands import Places
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
 from tests.support.payloads import sealed
 

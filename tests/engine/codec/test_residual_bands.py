@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from photon_gpu.engine.codec.bands import SEGMENT, Places, Reader, Writer, from_planes, to_planes
+from photon_gpu.engine.codec.residual_bands import SEGMENT, Places, Reader, Writer, from_planes, to_planes
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu, reference
 
