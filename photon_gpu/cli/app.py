@@ -37,6 +37,10 @@ COMMANDS = {
         "photon_gpu.cli.commands.estimate",
         "Estimate the noise of a raw movie, or report why that is impossible.",
     ),
+    "choose": Command(
+        "photon_gpu.cli.commands.choose",
+        "Find how much a movie can be compressed without changing your result.",
+    ),
     "encode": Command("photon_gpu.cli.commands.encode", "Store a movie at a fraction of its size."),
     "report": Command(
         "photon_gpu.cli.commands.report",

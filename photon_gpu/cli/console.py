@@ -49,6 +49,8 @@ _SPOKEN = (
     ("as_pages=True", "--source-option as_pages=true"),
     *((f"missing={mode!r}", f"--source-option missing={mode}") for mode in ("zero", "fill", "skip")),
     ("truncated='keep'", "--truncated keep"),
+    ("channel= and plane=", "--channel and --plane"),
+    ("analysis='module:function'", "--analysis module:function"),
     *((f"{name}=", f"--{name} ") for name in ("axes", "channels", "planes")),
     ("frames=0:", "--frames 0:"),
     ("flyback='drop'", "--source-option flyback=drop"),

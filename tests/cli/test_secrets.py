@@ -67,6 +67,8 @@ def test_no_command_tells_a_secret(cli, served, tmp_path):
     runs = [
         ["estimate", src],
         ["estimate", served["signed"]],
+        ["choose", src, *GAIN, "--step", 0.5, "--redraws", 4],
+        ["choose", served["signed"], *GAIN, "--analysis", "no:where"],
         ["encode", src, "a.zarr", *GAIN],
         ["encode", src, "a.zarr", *GAIN],  # there already
         ["encode", served["signed"], stored, *GAIN, *store, "--layout", "compact"],

@@ -1,0 +1,134 @@
+"""``photon-gpu choose``: find the largest step that does not change the results of analyses."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from photon_gpu.cli import console
+from photon_gpu.cli.options.encode import Preset
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.noise import TriedGain, TriedOffset, TriedVariance, TrustNoise, noise_model
+from photon_gpu.cli.options.running import Backend, Debug, Json, Workers
+from photon_gpu.cli.options.source import ReadOptions, Sources
+from photon_gpu.cli.options.values import read_number, read_whole
+from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from photon_gpu.engine.model.noise import NoiseModel
+    from photon_gpu.tools.choice.result import Choice
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+@grouped
+def choose(
+    src: Sources,
+    *,
+    analysis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Also run your function of a (t, y, x) array, which returns a number, a sequence or a "
+            "dictionary of them. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw size and changes of each step: .png, .svg or .pdf.",
+            show_default=False,
+        ),
+    ] = None,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIGMA",
+            help="Try only this step. May be repeated.",
+            show_default="0.25, 0.35, 0.5, 0.71, 1, 1.41, 2",
+        ),
+    ] = None,
+    redraws: Annotated[
+        int,
+        typer.Option(parser=read_whole, metavar="N", help="Number of takes with redrawn noise, at least 4."),
+    ] = 8,
+    pixels: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Approximate number of values to look at.", show_default="16 million"),
+    ] = None,
+    seed: Annotated[int, typer.Option(parser=read_whole, metavar="N", help="Seed of the redrawn noise.")] = 0,
+    gain: TriedGain = None,
+    offset: TriedOffset = None,
+    variance: TriedVariance = None,
+    trust_noise: TrustNoise = False,
+    accept_processed: Annotated[
+        bool,
+        typer.Option(
+            "--accept-processed", metavar="", help="Go on although the noise says that SRC was processed."
+        ),
+    ] = False,
+    preset: Preset = "balanced",
+    backend: Backend = "auto",
+    workers: Workers = None,
+    reads: ReadOptions,
+    json: Json = False,
+    debug: Debug = False,
+) -> console.Report:
+    """Find how much a movie can be compressed without changing your result.
+
+    A sample is stored with several steps. ROIs, traces, events, correlations, positions of
+    single molecules and your own analyses are compared with those of the raw movie, and with
+    takes whose noise was drawn anew. The largest step whose changes another take would hide
+    is recommended. The exit code is 1 if there is none.
+
+    For example:
+      photon-gpu choose cortex.tif --plot choice.png
+      photon-gpu choose cortex.tif --analysis my_lab:tuning --step 0.5 --step 1
+      photon-gpu choose two.tif --channels 2 --channel 0 --frames 0:5000 --json
+    """
+    from photon_gpu.tools.choice.choose import PIXELS, STEPS
+    from photon_gpu.tools.choice.choose import choose as run
+
+    if plot is not None and Path(plot).suffix.lower() not in _PICTURES:
+        raise InvalidInputError(f"--plot is {plot!r}; a picture is saved as {', '.join(_PICTURES)}")
+    if plot is not None and Path(plot).exists() and not Path(plot).is_file():
+        raise InvalidInputError(f"--plot is {plot!r}, which is no file")
+    noise = noise_model(gain, offset, variance)
+    with reads.open(src) as source, console.progress("trying steps", None) as tick:
+        result = run(
+            source,
+            noise=noise,
+            steps=[read_number(text) for text in step] if step else STEPS,
+            analysis=analysis,
+            redraws=redraws,
+            pixels=PIXELS if pixels is None else int(read_number(pixels)),
+            seed=seed,
+            preset=preset,
+            trust_noise=trust_noise,
+            accept_processed=accept_processed,
+            backend=backend,
+            workers=workers,
+            progress=tick,
+        )
+    text = [console.spoken(str(result)), *_next(result, noise, src, reads.typed())]
+    if plot is not None:
+        result.plot(plot)
+        text.append(f"saved {plot}")
+    code = 0 if result.recommended else 1
+    return console.Text(result, "\n".join(text), code, plot=plot)
+
+
+def _next(result: Choice, noise: NoiseModel | None, src: list[str], reads: list[str]) -> list[str]:
+    """Suggest the command that encodes with the recommended step."""
+    best = result.recommended
+    if best is None:
+        return []
+    stated = {} if noise is None else noise.to_dict()
+    words = [*reads, *(word for name, value in stated.items() for word in (f"--{name}", f"{value:g}"))]
+    options = shlex.join([*src, "DST", "--layout", "compact", "--step", f"{best.step:g}", *words])
+    return [f"to encode with it: photon-gpu encode {options}"]
