@@ -31,6 +31,7 @@ COMMANDS = {
     "report.png": ["report", "raw.npy", "movie.zarr", "-o", "{}"],
     "curve.png": ["estimate", "raw.npy", "--plot", "{}"],
     "curve.svg": ["estimate", "raw.npy", "--plot", "{}"],
+    "choice.png": ["choose", "raw.npy", "--step", "0.5", "--redraws", "4", "--plot", "{}"],
     "movie.tif": ["decode", "movie.zarr", "{}", "--overwrite"],
     "movie.npy": ["decode", "movie.zarr", "{}", "--overwrite"],
 }

@@ -65,6 +65,15 @@ def test_compressing_recordings(tmp_path, monkeypatch):
     assert pg.open("movie.zarr").noise == names["noise"] and pg.verify("movie.zarr").ok
 
 
+def test_choosing_a_step(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    raw = pg.simulate(frames=80, height=32, width=32, cells=3, seed=3)
+    tifffile.imwrite("raw.tif", np.asarray(raw))
+    names = run("docs/choose.md")
+    assert names["choice"].recommended.step >= 0.25 and "tuning" in capsys.readouterr().out
+    assert (tmp_path / "choice.png").exists()
+
+
 COMMANDS = sorted(
     {
         (page.name, line.partition("#")[0].replace("\\|", "|").strip())

@@ -18,7 +18,6 @@ from photon_gpu.cli.options.values import read_number, read_whole
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.engine.model.noise import NoiseModel
     from photon_gpu.tools.choice.result import Choice
 
 _PICTURES = (".png", ".svg", ".pdf")
@@ -99,6 +98,7 @@ def choose(
     if plot is not None and Path(plot).exists() and not Path(plot).is_file():
         raise InvalidInputError(f"--plot is {plot!r}, which is no file")
     noise = noise_model(gain, offset, variance)
+    stated = {"gain": gain, "offset": offset, "variance": variance}
     with reads.open(src) as source, console.progress("trying steps", None) as tick:
         result = run(
             source,
@@ -115,7 +115,7 @@ def choose(
             workers=workers,
             progress=tick,
         )
-    text = [console.spoken(str(result)), *_next(result, noise, src, reads.typed())]
+    text = [console.spoken(str(result)), *_next(result, stated, src, reads.typed())]
     if plot is not None:
         result.plot(plot)
         text.append(f"saved {plot}")
@@ -123,12 +123,12 @@ def choose(
     return console.Text(result, "\n".join(text), code, plot=plot)
 
 
-def _next(result: Choice, noise: NoiseModel | None, src: list[str], reads: list[str]) -> list[str]:
+def _next(result: Choice, stated: dict[str, float | None], src: list[str], reads: list[str]) -> list[str]:
     """Suggest the command that encodes with the recommended step."""
     best = result.recommended
     if best is None:
         return []
-    stated = {} if noise is None else noise.to_dict()
-    words = [*reads, *(word for name, value in stated.items() for word in (f"--{name}", f"{value:g}"))]
+    typed = [(f"--{name}", f"{value:.10g}") for name, value in stated.items() if value is not None]
+    words = [*reads, *(word for option in typed for word in option)]
     options = shlex.join([*src, "DST", "--layout", "compact", "--step", f"{best.step:g}", *words])
     return [f"to encode with it: photon-gpu encode {options}"]

@@ -15,7 +15,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import shown
 from photon_gpu.tools.choice.regions import MOST, correlated_pixels, find_regions, traces
-from photon_gpu.tools.choice.spots import LEAST, find_spots, localise
+from photon_gpu.tools.choice.spots import LEAST, MOST_SPOTS, find_spots, localise
 
 LEAST_FRAMES = 50
 _EVENT = 3.0  # robust standard deviations by which an event exceeds the median
@@ -62,8 +62,7 @@ class BuiltIn:
             self.skipped["localisation"] = (
                 f"{len(self._spots)} isolated bright spots in single frames; {LEAST} are needed"
             )
-        most = ", as many as are looked for" if number == MOST else ""
-        self.found = f"{number} ROIs{most}; {len(self._spots)} isolated spots"
+        self.found = f"{_count(number, MOST)} ROIs, {_count(len(self._spots), MOST_SPOTS)} isolated spots"
 
     def __call__(self, movie: NDArray[Any]) -> Results:
         """Return the result of each analysis that is not skipped."""
@@ -80,6 +79,10 @@ class BuiltIn:
         if "localisation" not in self.skipped:
             results["localisation"] = localise(movie, self._spots)
         return {name: result for name, result in results.items() if name not in self.skipped}
+
+
+def _count(number: int, most: int) -> str:
+    return f"the first {number:,}" if number == most else f"{number:,}"
 
 
 def _bright(raw: NDArray[Any], labels: NDArray[np.int32], noise: NoiseModel) -> NDArray[np.bool_]:

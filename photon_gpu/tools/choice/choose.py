@@ -49,7 +49,7 @@ _LEAST_REDRAWS = 4
 def choose(
     source: Any,
     *,
-    noise: NoiseModel | str | None = None,
+    noise: NoiseModel | Sequence[NoiseModel] | str | None = None,
     steps: Sequence[float] = STEPS,
     analysis: Callable[[NDArray[Any]], Any] | str | Sequence[Any] | None = None,
     redraws: int = 8,

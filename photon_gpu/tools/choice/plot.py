@@ -70,7 +70,7 @@ class ChoiceFacts(Protocol):
 def plot_choice(choice: ChoiceFacts, path: str | os.PathLike[str] | None = None) -> Figure:
     """Draw the figure; save it in the format of the suffix if ``path`` is given."""
     best = choice.recommended
-    advice = f"step {best.step:g}: {best.ratio:.1f} times smaller" if best else "no step is recommended"
+    advice = f"step {best.step:g} is {best.ratio:.1f} times smaller" if best else "no step is recommended"
     figure = new_figure(11, 4.6, f"{choice.source[-60:]}: {advice}", dpi=120)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
     steps = [result.step for result in choice.steps]
@@ -90,11 +90,15 @@ def _changes(ax: Axes, choice: ChoiceFacts, steps: list[float]) -> None:
         ratios = [min(max(one.changes[number].ratio, _LEAST), _MOST) for one in choice.steps]
         colour, style = _COLOURS[number % len(_COLOURS)], "o-" if number < len(_COLOURS) else "s--"
         ax.plot(steps, ratios, style, color=colour, ms=4, lw=1.2, label=first.name)
+        seen = [n for n, one in enumerate(choice.steps) if one.changes[number].distinguishable]
+        ax.plot(steps, ratios, style[0], color=colour, mfc="white", ms=5, ls="", markevery=seen)
     ax.axhline(LIMIT, color=INK, lw=1.2, ls=(0, (4, 3)))
     ax.annotate("limit", (steps[0], LIMIT), xytext=(0, 3), textcoords="offset points", fontsize=8, color=INK)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xticks(steps, [f"{step:g}" for step in steps])
     ax.minorticks_off()
-    style_axes(ax, "Change by storing / difference of two takes", "step (sigma)", "ratio")
+    style_axes(
+        ax, "Change by storing / difference of two takes (white: distinguishable)", "step (sigma)", "ratio"
+    )
     add_legend(ax, "lower right", columns=2)

@@ -115,8 +115,8 @@ class Choice:
         if best is None:
             first = self.steps[0]
             lines.append(
-                f"No step is recommended: even {first.step:g} changes {_named(first)} measurably. Judge by "
-                "the ratios, or store with layout='lossless'."
+                f"No step is recommended: even {first.step:g} changes {_named(first)}. Judge by the ratios, "
+                "or store with layout='lossless'."
             )
         else:
             lines.append(
@@ -125,7 +125,7 @@ class Choice:
             )
             worse = next((one for one in self.steps if one.step > best.step), None)
             if worse is not None:
-                lines.append(f"Step {worse.step:g} changes {_named(worse)} measurably.")
+                lines.append(f"Step {worse.step:g} changes {_named(worse)}.")
         if self.photons < DARK_PHOTONS:
             kept = ", ".join(f"{100 * one.information:.0f} % at {one.step:g}" for one in self.steps)
             lines.append(
@@ -194,6 +194,6 @@ class Choice:
 def _named(result: StepResult) -> str:
     """Results that a step changes, each with its change and the difference of two takes; three at most."""
     changed = [change for change in result.changes if change.distinguishable]
-    named = [f"{one.name} (by {one.change:.2g}; two takes differ by {one.redraw:.2g})" for one in changed[:3]]
+    named = [f"{one.name} (by {one.change:.2g}, a take: {one.redraw:.2g})" for one in changed[:3]]
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     return ", ".join(named) + more

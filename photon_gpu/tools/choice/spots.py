@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.model.noise import NoiseModel
 
-LEAST, _MOST = 20, 1000
+LEAST, MOST_SPOTS = 20, 1000
 _REACH = 3  # a spot has a window of 7 x 7 pixels; its border is the background
 _SIGMAS = 8.0
 _WITHIN = 0.45  # least share of a spot's light within 3 x 3 pixels, ...
@@ -35,7 +35,7 @@ def find_spots(movie: NDArray, noise: NoiseModel) -> Spots:
     found = [_in_frame(frame.astype(np.float64), noise) for frame in movie]
     frame = np.repeat(np.arange(len(movie)), [len(one) for one in found])
     rows = np.concatenate(found) if found else np.empty((0, 3))
-    order = np.sort(np.argsort(-rows[:, 2], kind="stable")[:_MOST])
+    order = np.sort(np.argsort(-rows[:, 2], kind="stable")[:MOST_SPOTS])
     return Spots(frame[order], rows[order, 0].astype(np.int64), rows[order, 1].astype(np.int64))
 
 
