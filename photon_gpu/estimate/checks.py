@@ -80,7 +80,7 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
 
 def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> Iterator[Finding]:
     """Warn or refuse if read noise dominates, or if there is too little data or range of light."""
-    relative = half / abs(line.gain)
+    relative = half / abs(line.gain) if line.gain else np.inf
     if line.gain <= 0 or relative > USELESS:
         cause = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
         yield _finding(

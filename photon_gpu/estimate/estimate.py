@@ -174,7 +174,7 @@ def _estimate_frames(
     fitted = _fit(cells, usable, pairs, sound, stripes(windows))
     if fitted is None:
         findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
-        findings.append(_flat(levels))
+        findings.append(_flat(levels) if cells.form("square")[usable].any() else _noiseless())
         return _nothing(name, findings)
     return _judge(name, levels, fitted, point, findings, pairs, windows, clipped_floor)
 
@@ -429,6 +429,16 @@ def _flat(levels: HistogramLevels) -> Finding:
         f"differ and are "
         "not clipped, so no line can be drawn. Give the model of the detector (noise=...), or store with "
         "layout='lossless'.",
+    )
+
+
+def _noiseless() -> Finding:
+    return Finding(
+        name="noise",
+        severity="REFUSE",
+        value=0.0,
+        message="the pixels hold no noise: they never change, or by the same amount in every frame. Give the "
+        "model of the detector (noise=...), or store with layout='lossless'.",
     )
 
 

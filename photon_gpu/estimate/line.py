@@ -356,6 +356,8 @@ def finish(p: LineFit, used: NDArray, state: tuple[float, float, float], bound: 
 
 def fit(p: LineFit) -> NoiseLine | None:
     """Fit at several levels of strictness; return the line with the least expected gain error, or None."""
+    if not p.floor > 0:  # no sample scatters, as in a ramp without noise: all weights would be infinite
+        return None
     best: NoiseLine | None = None
     start = (*_first(p), 0.0)
     units = _Units(p, *start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from photon_gpu.engine.codec.encoding import Encoding
@@ -27,6 +28,9 @@ CHANNELS_KEY = "noise_estimates"
 
 ACCEPTED_KEY = "accepted_processed"
 """Names of the findings of processing in spite of which the movie was quantized."""
+
+_LONGEST_ERROR = 300
+"""Most characters of a refusal; photon_gpu.estimate gives the whole reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +168,10 @@ def refusal(estimate: NoiseEstimate) -> str:
         if f.severity == "REFUSE"
     ]
     more = f" ({len(others)} more: photon_gpu.estimate)" if others else ""
-    return (
-        f"{estimate.source[-40:]}: its noise cannot be modelled: {first}{more} Or give "
-        "noise=NoiseModel(gain=..., offset=..., variance=...), or layout='lossless'"
-    )
+    start = f"{estimate.source[-40:]}: its noise cannot be modelled: "
+    end = f"{more} Or give noise=NoiseModel(gain=..., offset=..., variance=...), or layout='lossless'"
+    room = _LONGEST_ERROR - len(start) - len(end)
+    return start + shorten(first, room, placeholder=" ...") + end
 
 
 def processed(estimate: NoiseEstimate) -> str:

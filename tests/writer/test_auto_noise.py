@@ -123,3 +123,15 @@ def test_its_key_is_not_overwritten(movie):
 def test_hostile_attributes_are_not_trusted(found):
     assert auto_noise.note({"noise_estimate": found}) in (None, "estimated from the movie: PASS")
     assert auto_noise.findings({"noise_estimate": found}) == []
+
+
+@pytest.mark.parametrize("power", [0, 1, 2], ids=["still", "line", "parabola"])
+def test_a_ramp_without_noise_is_refused_or_stored_as_stated(power, tmp_path):
+    """All weights of a fit to samples without scatter would be infinite."""
+    frames = np.uint32(np.arange(16) * np.arange(64)[:, None, None] ** power + np.zeros((16, 1)))
+    assert pg.estimate_noise(frames).verdict == "REFUSE"
+    with pytest.raises(InvalidInputError, match="its noise cannot be modelled") as refused:
+        pg.encode(frames, tmp_path / "m.zarr")
+    assert len(str(refused.value)) <= 300 and str(refused.value).endswith("layout='lossless'")
+    stated = pg.encode(frames, tmp_path / "m.zarr", noise=pg.NoiseModel(gain=1.0), check=False)
+    assert stated.encoding.noise == pg.NoiseModel(gain=1.0)
