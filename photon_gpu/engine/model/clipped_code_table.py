@@ -84,14 +84,22 @@ class ClippedCodeTable(CodeTable):
             codes -= (values <= self._low).astype(np.int32) + (values < self._low)
         return codes
 
-    def _threshold(self, code: int, phase: int) -> float:
-        if self._low is not None and code <= (cut := self._low_codes[phase]):
-            at_level = {cut: self._low + 1.0, cut - 1: float(self._low)}
-            return at_level[code] if code in at_level else super()._threshold(code + 2, phase)
-        if self._high is not None and code > (cut := self._high_codes[phase]):
-            at_level = {cut + 1: float(self._high), cut + 2: self._high + 1.0}
-            return at_level[code] if code in at_level else super()._threshold(code - 2, phase)
-        return super()._threshold(code, phase)
+    def _least(self, codes: NDArray[np.int64], phase: int) -> NDArray[np.float64]:
+        """See the base class."""
+        uncut = codes.copy()
+        at_level: list[tuple[int, float]] = []
+        if self._high is not None:
+            cut = self._high_codes[phase]
+            uncut[codes > cut] -= 2
+            at_level += [(cut + 1, float(self._high)), (cut + 2, self._high + 1.0)]
+        if self._low is not None:
+            cut = self._low_codes[phase]
+            uncut[codes <= cut] = codes[codes <= cut] + 2
+            at_level += [(cut, self._low + 1.0), (cut - 1, float(self._low))]
+        out = super()._least(uncut, phase)
+        for code, value in at_level:
+            out[codes == code] = value
+        return out
 
     def _whole(self, codes: NDArray[np.int64], phase: int) -> NDArray[np.int64]:
         """Return the code of the uncut bin of each code."""

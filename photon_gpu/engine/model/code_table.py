@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
+from photon_gpu.engine.model.boundaries import Boundaries
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.representatives import needed, reach, unbiased
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
@@ -32,7 +33,6 @@ _FINE = 50.0**2
 MAX_CODES = 1 << 21
 """Most codes that a table of thresholds may span."""
 
-_EXACT_FLOAT = 1 << 53
 _GAP = 1 << 12
 _SUPPORTED = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 # Rounding offset of each dither phase: a permutation, so that it does not follow the grid's own shift.
@@ -93,7 +93,7 @@ class CodeTable:
         if phases not in (1, PHASES):
             raise InvalidInputError(f"phases is {phases!r}; 1 (no dither) or {PHASES} is needed")
         self.phases = phases
-        self._exact = _Boundaries(noise, self.step, phases)
+        self._exact = Boundaries(noise, self.step, phases)
         self._luts: NDArray[np.int32] | None = None
         self._labels: NDArray[np.float64] | None = None
         self._decoded: dict[str, tuple[int, NDArray]] = {}
@@ -194,20 +194,20 @@ class CodeTable:
             first, table = self._thresholds.get(phase, (low, np.empty(0, np.float64)))
             if not _mergeable(low, high, first, first + table.size - 1):
                 first, table = low, table[:0]
-            before = [self._threshold(k, phase) for k in range(low, first)]
-            after = [self._threshold(k, phase) for k in range(first + table.size, high + 1)]
-            if before or after:
-                table = np.concatenate([np.array(before, np.float64), table, np.array(after, np.float64)])
+            before = np.arange(low, first)
+            after = np.arange(first + table.size, high + 1)
+            if before.size or after.size:
+                table = np.concatenate([self._least(before, phase), table, self._least(after, phase)])
                 table.flags.writeable = False
                 first = min(first, low)
                 self._thresholds[phase] = (first, table)
             return table[low - first : high - first + 1]
 
-    def _threshold(self, code: int, phase: int) -> float:
+    def _least(self, codes: NDArray[np.int64], phase: int) -> NDArray[np.float64]:
+        """Thresholds of codes, in any order."""
         if self.dtype.kind == "f":
-            return self._exact.least_float(code, phase)
-        # Values stay within 2**53, so a threshold beyond it only has to be unreachable.
-        return float(min(max(self._exact.least_integer(code, phase), -2 * _EXACT_FLOAT), 2 * _EXACT_FLOAT))
+            return self._exact.least_floats(codes, phase)
+        return self._exact.least_integers(codes, phase)
 
     def bins(self, low: int, high: int, phase: int = 0) -> tuple[NDArray, NDArray]:
         """First and last value of each bin ``low..high``; empty bins have last < first.
@@ -222,8 +222,7 @@ class CodeTable:
         if high - low + 1 == codes.size:
             edges = self.thresholds(low, high + 1, phase)
             return edges[:-1], edges[1:]
-        lower, upper = ([self._threshold(k + up, phase) for k in codes.tolist()] for up in (0, 1))
-        return np.array(lower), np.array(upper)
+        return self._least(codes, phase), self._least(codes + 1, phase)
 
     def _bins(self, edges: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
         first, last = edges
@@ -373,67 +372,6 @@ def check_step(step: Any) -> float:
             "and 1.0 costs 8 % more noise"
         )
     return value
-
-
-class _Boundaries:
-    """Lower boundary of each code, in integer arithmetic. In A, a boundary is ``n*step/(2*phases)``."""
-
-    def __init__(self, noise: NoiseModel, step: float, phases: int) -> None:
-        gain, offset = Fraction(noise.gain), Fraction(noise.offset)
-        dark = Fraction(3, 8) * gain**2 + Fraction(noise.variance)
-        unit = Fraction(step) / (2 * phases)
-        self.phases = phases
-        # Above offset: z >= base + rise*n^2.
-        self.base, self.rise = offset - dark / gain, gain * unit**2 / 4
-        # Below offset, on the tangent: z >= foot + sign(n)*sqrt(slope2*n^2).
-        self.foot, self.slope2 = offset - 2 * dark / gain, dark * unit**2
-        self.bend2 = 4 * dark / gain**2 / unit**2
-        self.upper = math.lcm(self.base.denominator, self.rise.denominator)
-        self.upper_base, self.upper_rise = int(self.base * self.upper), int(self.rise * self.upper)
-        self.lower = math.lcm(self.foot.denominator, self.slope2.denominator)
-        self.lower_foot, self.lower_slope2 = int(self.foot * self.lower), int(self.slope2 * self.lower**2)
-
-    def numerator(self, code: int, phase: int) -> int:
-        """``n`` of the boundary ``(code - 1/2 + shift)*step``."""
-        return 2 * self.phases * (code - 1) + 2 * phase + 1
-
-    def _on_root(self, n: int) -> bool:
-        return n > 0 and n * n >= self.bend2
-
-    def reached(self, value: Fraction, code: int, phase: int) -> bool:
-        """Whether ``A(value) >= boundary of code``."""
-        n = self.numerator(code, phase)
-        if self._on_root(n):
-            return value >= self.base + self.rise * n * n
-        distance, square = value - self.foot, self.slope2 * n * n
-        if n >= 0:
-            return distance >= 0 and distance * distance >= square
-        return distance >= 0 or distance * distance <= square
-
-    def least_integer(self, code: int, phase: int) -> int:
-        n = self.numerator(code, phase)
-        if self._on_root(n):
-            return -(-(self.upper_base + self.upper_rise * n * n) // self.upper)
-        square = self.lower_slope2 * n * n
-        root = math.isqrt(square)
-        if n >= 0:
-            root += root * root < square
-        else:
-            root = -root
-        return -(-(self.lower_foot + root) // self.lower)
-
-    def least_float(self, code: int, phase: int) -> float:
-        n = self.numerator(code, phase)
-        if self._on_root(n):
-            near = float(Fraction(self.upper_base + self.upper_rise * n * n, self.upper))
-        else:
-            root = math.isqrt(self.lower_slope2 * n * n << 256)
-            near = float(Fraction((self.lower_foot << 128) + (root if n >= 0 else -root), self.lower << 128))
-        while not self.reached(Fraction(near), code, phase):
-            near = math.nextafter(near, math.inf)
-        while self.reached(Fraction(below := math.nextafter(near, -math.inf)), code, phase):
-            near = below
-        return near
 
 
 def _into_bin(values: NDArray, first: NDArray, last: NDArray, dtype: np.dtype) -> NDArray[np.float64]:
