@@ -460,6 +460,22 @@ def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
         )
 
 
+def _gains_of(differ: Finding) -> str:
+    """The gains that a finding of different planes names."""
+    return differ.message.partition("gain ")[2].partition(". ")[0]
+
+
+def unnamed(dimensions: int, differ: Finding) -> Finding:
+    """Noise that differs along an axis without a name, which may be the axis of channels."""
+    names = "axes=tczyx" if dimensions > 4 else "axes=tcyx (channels, a model each) or axes=tzyx (planes)"
+    return _finding(
+        PLANES,
+        "REFUSE",
+        differ.value,
+        f"noise differs along an axis without a name (gain {_gains_of(differ)}): give {names}.",
+    )
+
+
 def alternate(period: int, differ: Finding | None) -> Finding:
     """Frames that alternate: channels or planes that are stored one after another.
 
@@ -473,7 +489,7 @@ def alternate(period: int, differ: Finding | None) -> Finding:
             f"frames alternate with period {period}: planes or channels? One noise model holds for all of "
             f"them. planes={period} or channels={period} says what they are.",
         )
-    gains = differ.message.partition("gain ")[2].partition(". ")[0].replace("plane", "frame")
+    gains = _gains_of(differ).replace("plane", "frame")
     return _finding(
         ALTERNATION,
         "REFUSE",

@@ -134,15 +134,23 @@ def _estimate(
     """Estimate the noise of one channel, or of frames that alternate, by their phases."""
     period = alternation(movie) if pairs == "time" and len(movie.shape) == 3 else None
     if period is None or movie.shape[0] // period < checks.LEAST_FRAMES:
-        return _estimate_frames(movie, dark, seed, pairs, budget_bytes)
+        whole = _estimate_frames(movie, dark, seed, pairs, budget_bytes)
+        differ = _differing_planes(whole)
+        if differ is None or movie.recording.axes is not None:
+            return whole
+        return _nothing(movie.name, [checks.unnamed(len(movie.shape), differ)])
     apart = Selected(movie, owned=False, planes=period, frames=(0, movie.shape[0] // period))
     channels = _estimate_frames(apart, dark, seed, pairs, budget_bytes)
-    differ = next((finding for finding in channels.warnings if finding.name == checks.PLANES), None)
+    differ = _differing_planes(channels)
     alternating = checks.alternate(period, differ)
     if differ is not None:  # all other findings come from the phases together
         return _nothing(channels.source, [alternating])
     findings = [alternating, *channels.warnings]
     return _verdict(channels.source, findings, channels.model, channels.interval, channels.diagnostics)
+
+
+def _differing_planes(estimate: NoiseEstimate) -> Finding | None:
+    return next((finding for finding in estimate.warnings if finding.name == checks.PLANES), None)
 
 
 def _estimate_frames(

@@ -125,3 +125,21 @@ def test_a_model_carried_over_from_another_camera_is_held_against_the_frames(tmp
     ):
         live.append(data)
     assert live.status().warnings
+
+
+@pytest.mark.parametrize("axes", [None, "tcyx"])
+def test_channels_whose_noise_differs_get_a_model_each_or_a_note_that_names_the_remedy(tmp_path, axes):
+    """One model of both would quantize the dim channel too coarsely."""
+    data = np.stack([of("CCD", frames=120)[0], 4 * of("CCD", frames=120)[0]], axis=1)
+    estimate = pg.estimate_noise(data[:100], axes=axes)
+    with begin(tmp_path / "m.zarr", data, axes=axes) as live:
+        live.append(data)
+    opened = pg.open(tmp_path / "m.zarr")
+    if axes is not None:
+        assert opened.channel_noise == estimate.models and len(set(estimate.models)) == 2
+        return
+    assert opened.layout == "lossless" and (opened.counts[...] == data).all()
+    assert "axes=tcyx" in live.status().notes[0]
+    with pytest.raises(pg.errors.InvalidInputError, match="axes=tcyx") as refused:
+        pg.encode(data, tmp_path / "n.zarr")
+    assert len(str(refused.value)) <= 300
