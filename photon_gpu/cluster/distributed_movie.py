@@ -99,7 +99,7 @@ class MovieOnCluster:
                 try:
                     blocks = self._all_chunks(job, here, files, crcs, stages, tick)
                 except BaseException:
-                    self._given_up(claim, manifest.pack(files, frames=crcs) if resume else None)
+                    self._give_up(claim, manifest.pack(files, frames=crcs) if resume else None)
                     raise
                 layout = layout_for(ready.encoding, get_backend(settings.backend))
                 stored = sum(size for size, _ in files.values())
@@ -256,7 +256,7 @@ class MovieOnCluster:
     def _cancel(self) -> None:
         self.client.cancel(list(self._futures))
 
-    def _given_up(self, claim: Claim, index: bytes | None) -> None:
+    def _give_up(self, claim: Claim, index: bytes | None) -> None:
         """Cancel all work and wait until no worker writes, so that the movie can be removed or resumed."""
         self._cancel()
         if index is None:

@@ -131,7 +131,7 @@ class Claim:
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"
             ) from error
         except Exception:  # S3's own errors are no OSError
-            if not self._held_for_certain():  # else the create succeeded, and only its answer was lost
+            if not self._surely_holds():  # else the create succeeded, and only its answer was lost
                 raise
         if self.target is self._storage and [name for name in self._storage.names() if name != MARKER]:
             self._storage.delete(MARKER)
@@ -224,7 +224,7 @@ class Claim:
                 raise PhotonError(note) from problem
             error.add_note(note)
 
-    def _held_for_certain(self) -> bool:
+    def _surely_holds(self) -> bool:
         # If even reading fails, report the first error.
         with suppress(Exception):
             return self.holds()

@@ -16,7 +16,7 @@ from photon_gpu.engine.codec.header import (
     Header,
     Need,
     block_shape,
-    check_place,
+    check_origin,
     header_bytes,
     identity,
     unpack,
@@ -208,7 +208,7 @@ class Opened:
         chunk, start, stop = part.chunk, part.start, part.stop
         self.header, self.body = unpack(payload, need)
         _check(self.header, chunk, encoding)
-        check_place(self.header, encoding.movie_id, part.number)
+        check_origin(self.header, encoding.movie_id, part.number)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
             total, start, stop = 1, 0, 1

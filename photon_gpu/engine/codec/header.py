@@ -150,7 +150,7 @@ def identity(movie_id: str | None, number: int) -> tuple[int, int]:
     return (0, 0) if movie_id is None else (number_field(number), int(movie_id, 16))
 
 
-def check_place(header: Header, movie_id: str | None, number: int | None) -> None:
+def check_origin(header: Header, movie_id: str | None, number: int | None) -> None:
     """Raise CorruptDataError for a chunk of another movie or number; None stands for unknown."""
     if header.movie and movie_id is not None and header.movie != int(movie_id, 16):
         raise CorruptDataError(

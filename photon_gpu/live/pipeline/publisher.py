@@ -119,7 +119,7 @@ class Publisher:
         index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
 
         def write() -> None:
-            self._check_held()
+            self._check_claim()
             if not self._attributes_stored or self._words is not None:
                 # Like ``.zarray``, this file changes, so the manifest does not list it yet.
                 self._storage.write(manifest.NAME, manifest.pack(meanwhile))
@@ -181,7 +181,7 @@ class Publisher:
         attributes = metadata.attributes_json(self._chunk, self._layout, self._attributes, self._failed_check)
 
         def write() -> None:
-            self._check_held()
+            self._check_claim()
             self._store_words({metadata.ATTRIBUTES: attributes} if self._attributes_stored else {})
             if not first and not self._attributes_stored:
                 # Like ``.zarray``, this file changes, so the manifest does not list it yet.
@@ -211,7 +211,7 @@ class Publisher:
         self._ledger.note_trouble(error_text(error))
         self._keeper.keep()
 
-    def _check_held(self) -> None:
+    def _check_claim(self) -> None:
         try:
             owner = read_marker(self._storage).get("token")
         except FileNotFoundError:

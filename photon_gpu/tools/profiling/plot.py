@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION, new_figure
-from photon_gpu.tools.profiling.preset_for_camera import said_cores
+from photon_gpu.tools.profiling.preset_for_camera import cores_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,7 @@ def _pareto(axes: Axes, profile: Profile) -> None:
     # Write the names in a column at the side with lines to their points, since they would overlap there.
     for row, m in enumerate(reversed(front)):
         axes.annotate(
-            f"{m.layout}, {m.preset}, {said_cores(m.cores)}",
+            f"{m.layout}, {m.preset}, {cores_text(m.cores)}",
             (m.megabytes_per_second, m.ratio),
             fontsize=8,
             xytext=(0.03, 0.95 - 0.055 * row),

@@ -81,7 +81,7 @@ class Advice:
         needs = (
             f"your camera: {camera.height} x {camera.width} x {camera.rate:g} Hz {camera.dtype} needs "
             f"{camera.megabytes_per_second:,.1f} MB/s; this machine does {fastest.megabytes_per_second:,.0f} "
-            f"({fastest.layout}, {fastest.preset}, {said_cores(fastest.cores)})"
+            f"({fastest.layout}, {fastest.preset}, {cores_text(fastest.cores)})"
         )
         if self.best is None:
             return (
@@ -91,7 +91,7 @@ class Advice:
         best = self.best
         times = best.megabytes_per_second / camera.megabytes_per_second
         return (
-            f"{needs}. Use layout {best.layout}, preset {best.preset}, on {said_cores(best.cores)}: "
+            f"{needs}. Use layout {best.layout}, preset {best.preset}, on {cores_text(best.cores)}: "
             f"ratio {best.ratio:.2f} at {best.megabytes_per_second:,.0f} MB/s, {times:,.1f} times "
             f"what the camera needs"
         )
@@ -110,6 +110,6 @@ class Advice:
         }
 
 
-def said_cores(count: int) -> str:
+def cores_text(count: int) -> str:
     """Number of cores in words."""
     return f"{count} core{'s' if count > 1 else ''}"

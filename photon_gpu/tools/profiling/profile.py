@@ -33,7 +33,7 @@ from photon_gpu.store.storage import Storage
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.tools.profiling.measured import STAGES, Measured
 from photon_gpu.tools.profiling.movie import Noise, Part, Repeated, corner, movie_for
-from photon_gpu.tools.profiling.preset_for_camera import Camera, said_cores
+from photon_gpu.tools.profiling.preset_for_camera import Camera, cores_text
 from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.report import EncodeReport
 
@@ -74,7 +74,7 @@ class Profile:
         for title, m in (("fastest", fastest), ("smallest", smallest)):
             stage, share = m.held_back_by
             sentences.append(
-                f"{title}: {m.layout}, {m.preset} on {said_cores(m.cores)} ({m.backend}): "
+                f"{title}: {m.layout}, {m.preset} on {cores_text(m.cores)} ({m.backend}): "
                 f"{m.megabytes_per_second:,.0f} MB/s at ratio {m.ratio:.2f}; "
                 f"{stage} holds it back ({100 * share:.0f} % of the thread time)"
             )
