@@ -58,9 +58,9 @@ class KeptWords:
 
     def tag(self, directory: int, tag: Tag, value: bytes) -> bool:
         """Whether the store keeps the value of a tag of a directory; directories count through all files."""
-        if tag.kind != self._tags.types.get(tag.code) or directory >= self._tags.pages:
+        if tag.type_code != self._tags.types.get(tag.code) or directory >= self._tags.pages:
             return False
-        return self._values[tag.code][directory] == (value.rstrip(b"\0") if tag.kind == ASCII else value)
+        return self._values[tag.code][directory] == (value.rstrip(b"\0") if tag.type_code == ASCII else value)
 
 
 # Tags that only describe how image data become the stored array.

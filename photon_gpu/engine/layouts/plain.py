@@ -83,8 +83,8 @@ class Plain(Layout):
         else:
             with stages.timed("transform"):
                 noise = self.encoding.noise
-                found = extent(values, self.backend, noise=noise, first_frame=first_frame, split=split)
-            labels = Labels(self, found)
+                label_range = extent(values, self.backend, noise=noise, first_frame=first_frame, split=split)
+            labels = Labels(self, label_range)
             flat = np.ascontiguousarray(values).reshape(-1)
         return lambda start, out: labels(flat[start : start + out.size], start, out)
 

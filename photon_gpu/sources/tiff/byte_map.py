@@ -31,7 +31,7 @@ class Tag:
     """Entry of a directory; ``start`` is None if the entry itself holds the value."""
 
     code: int
-    kind: int
+    type_code: int
     count: int
     nbytes: int
     inline: bytes
@@ -111,7 +111,7 @@ class TiffBytes:
 
     def integers(self, tag: Tag) -> tuple[int, ...]:
         """Values of a tag of whole numbers; empty for other types."""
-        form = _INTEGERS.get(tag.kind)
+        form = _INTEGERS.get(tag.type_code)
         if form is None:
             return ()
         return struct.unpack(f"{self.order}{tag.count}{form}", self.value(tag, tag.nbytes))

@@ -170,7 +170,8 @@ class _Walk:
         self.cut: Cut | None = None
         self.next_page = 0
         self.table = b""  # entries of the last directory
-        self.same: list[slice] = []  # parts of it in which none of its kind has differed yet
+        # Parts of the table that were equal in all directories since the tags last changed.
+        self.same: list[slice] = []
         self.same_bytes: list[bytes] = []
         self.differing: list[int] = []  # positions of the other entries
         self.segments: dict[int, array[int]] = {}
