@@ -50,10 +50,26 @@ def black(frames, rows):
     words, zeros = np.empty(100_000, np.uint16), np.zeros(rows * 1024, np.uint8)
     stream = words[code_levels(zeros, np.array([zeros.size, 0]), words) :].astype("<u2").tobytes()
     header = Header(
-        predictor=NAMES.index("spatial"), width=1, exact=True, phases=1, dtype="uint8", frames=frames, base=0,
-        checksum=0, band_rows=rows, seed=0, rate=8, top=0, gain=1, offset=0, variance=0, step=0.5,
-        coded=True, levels=2, shape=(frames, rows, 1024),
-    )  # fmt: skip
+        predictor=NAMES.index("spatial"),
+        width=1,
+        exact=True,
+        phases=1,
+        dtype="uint8",
+        frames=frames,
+        base=0,
+        checksum=0,
+        band_rows=rows,
+        seed=0,
+        rate=8,
+        top=0,
+        gain=1,
+        offset=0,
+        variance=0,
+        step=0.5,
+        coded=True,
+        levels=2,
+        shape=(frames, rows, 1024),
+    )
     return header.pack() + struct.pack("<I", len(stream) // 2) + stream
 
 

@@ -22,9 +22,23 @@ LONGER = np.random.default_rng(1).poisson(30, (9, 8, 8)).astype("uint16")
 MODEL = pg.NoiseModel(gain=1.0)
 
 WRONG = (
-    None, True, -1, 1.5, float("nan"), 10**30, "", "1", "a\0b", "x" * 5000, b"x", [], {1: 2}, (1, "a"),
-    object(), np.zeros(3),
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    1.5,
+    float("nan"),
+    10**30,
+    "",
+    "1",
+    "a\0b",
+    "x" * 5000,
+    b"x",
+    [],
+    {1: 2},
+    (1, "a"),
+    object(),
+    np.zeros(3),
+)
 """Each is in turn the value of each parameter. Some are allowed; then the call must work."""
 
 SETTINGS = {"noise": MODEL, "check": False}
