@@ -138,6 +138,18 @@ def correlations(c: Correlation) -> Iterator[Finding]:
         )
 
 
+def of_values(share: float, samples: int) -> str:
+    """Say a share of the values; few of many by their number as well.
+
+    >>> of_values(0.0312, 12_000_000), of_values(71 / 12_000_000, 12_000_000)
+    ('3.12% of the values', '71 of 12,000,000 values (0.0006 %)')
+    """
+    if share >= 1e-3:
+        return f"{share:.2%} of the values"
+    percent = np.format_float_positional(100 * share, 1, fractional=False, trim="-")
+    return f"{round(share * samples):,} of {samples:,} values ({percent} %)"
+
+
 def saturation(histogram: HistogramLevels) -> Iterator[Finding]:
     """Warn of values that pile up at the highest level; refuse if there are many."""
     share, top = histogram.saturated_share, histogram.top
@@ -148,18 +160,17 @@ def saturation(histogram: HistogramLevels) -> Iterator[Finding]:
             "saturation",
             "REFUSE",
             share,
-            f"{share:.2%} of the values lie at the highest level, {top:g} ADU: the detector saturates, and "
-            f"the noise of the brightest pixels is lost (at most {SATURATED:.0%} are allowed). Lower the "
-            "light or the gain.",
+            f"{of_values(share, histogram.samples)} lie at the highest level, {top:g} ADU: the detector "
+            "saturates, and the noise of the brightest pixels is lost "
+            f"(at most {SATURATED:.0%} are allowed). Lower the light or the gain.",
         )
         return
     yield _finding(
         "saturation",
         "WARN" if share > 1e-5 else "NOTE",
         share,
-        f"{share:.2%} of the values lie at the highest level, {top:g} ADU, "
-        f"where they "
-        "pile up; the levels they reach were left out of the fit.",
+        f"{of_values(share, histogram.samples)} lie at the highest level, {top:g} ADU, where they pile up; "
+        "the levels they reach were left out of the fit.",
     )
 
 
@@ -171,7 +182,7 @@ def levels(histogram: HistogramLevels, gain: float, sigma: float, clipped_floor:
             "clipping",
             "WARN",
             histogram.floor_share,
-            f"{histogram.floor_share:.2%} of the values are cut off at the lowest level, "
+            f"{of_values(histogram.floor_share, histogram.samples)} are cut off at the lowest level, "
             f"{histogram.bottom:g} ADU: the dark half of the noise is missing "
             "there, and those levels were left out of the fit.",
         )

@@ -29,6 +29,8 @@ class HistogramLevels:
         Values at or below this pile up at the lowest level; minus infinity if none do.
     saturated_share, floor_share : float
         Share of samples at ``top`` and at ``bottom``.
+    samples : int
+        Number of samples that these are shares of.
     step : int
         Distance between levels (1 for unscaled integers, 0 for floats).
     roughness : float
@@ -45,6 +47,7 @@ class HistogramLevels:
     bottom: float
     saturated_share: float
     floor_share: float
+    samples: int
     step: int
     roughness: float
     missing_share: float
@@ -89,6 +92,7 @@ def survey(windows: Sequence[Window]) -> HistogramLevels:
             bottom=-math.inf,
             saturated_share=0.0,
             floor_share=0.0,
+            samples=int(total),
             step=0,
             roughness=0.0,
             missing_share=0.0,
@@ -110,6 +114,7 @@ def survey(windows: Sequence[Window]) -> HistogramLevels:
         bottom=float(values[0]) if floored else -math.inf,
         saturated_share=float(counts[-1]) / total if full else 0.0,
         floor_share=float(counts[0]) / total if floored else 0.0,
+        samples=int(total),
         step=step,
         roughness=roughness,
         missing_share=missing,

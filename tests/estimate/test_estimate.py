@@ -150,6 +150,13 @@ def test_a_movie_that_saturates_in_many_pixels_is_refused_with_share_and_level()
         assert told in named(found)["saturation"].message
 
 
+def test_few_saturated_values_are_told_by_their_number():
+    raw = detect(still(low=0, high=30))
+    raw[:, 0, 0] = np.iinfo(raw.dtype).max
+    told = named(estimate_noise(raw))["saturation"].message
+    assert told.startswith(f"{len(raw):,} of {raw.size:,} values (0.01 %) lie at the highest level")
+
+
 def test_a_clipped_floor_is_left_out_and_told():
     frames = np.maximum(detect(still(low=0, high=30, frames=200), read=16.0), 100)
     found = estimate_noise(frames)
