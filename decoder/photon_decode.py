@@ -574,6 +574,8 @@ def read_header(payload):
     whole = payload[:80] + bytes(4) + payload[84:size]
     require(header["magic"] == b"PHTN" and header["major"] == 2, "a payload is of no known version")
     require(zlib.crc32(whole) == header["crc"], "the header of a payload fails its checksum")
+    unknown = f"predictor {header['predictor']} is unknown: a newer version of photon_gpu wrote the payload"
+    require(header["predictor"] <= 5, unknown)
     header["shape"] = struct.unpack_from(f"<{header['axes']}Q", payload, 96)
     header["weights"] = np.frombuffer(payload, "<i4", 22, weights_at).reshape(2, 11)
     return header, payload[size:]

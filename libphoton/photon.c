@@ -17,7 +17,7 @@ const char *photon_message(int status)
 {
     static const char *const messages[] = {
         "ok", "the bytes are no whole frame or payload", "a checksum says that the bytes were altered",
-        "a later major version of the format", "a Blosc frame of another compressor than zstd",
+        "a later version of the format", "a Blosc frame of another compressor than zstd",
         "the memory or the output is too small", "more codes, samples or digits than the format allows"};
     return status >= 0 && status <= PHOTON_LIMIT ? messages[status] : "unknown status";
 }
@@ -111,8 +111,9 @@ int photon_read_info(const uint8_t *payload, size_t bytes, photon_info *info)
             (low != INT64_MIN && high != INT64_MIN && low >= high))
             return PHOTON_DAMAGED;
     }
+    if (info->predictor > MOVING) return PHOTON_VERSION; /* a whole header: a later minor version wrote it */
     const int raw = info->exact == 2, wide = info->width == 4;
-    if (info->exact > 2 || info->predictor > MOVING || (info->phases != 1 && info->phases != 16) ||
+    if (info->exact > 2 || (info->phases != 1 && info->phases != 16) ||
         info->body > 2 || info->levels == 1 || !info->band_rows || info->rate > 128 || !finite_model(info))
         return PHOTON_DAMAGED;
     if (raw ? info->width != info->itemsize || info->predictor || info->body || info->levels

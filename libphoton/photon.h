@@ -30,7 +30,7 @@ extern "C" {
 #define PHOTON_OK 0
 #define PHOTON_DAMAGED 1     /* the bytes are no whole frame or payload */
 #define PHOTON_CHECKSUM 2    /* they are, and a checksum says they were altered */
-#define PHOTON_VERSION 3     /* a later major version of the format */
+#define PHOTON_VERSION 3     /* a later version of the format */
 #define PHOTON_COMPRESSOR 4  /* a Blosc frame of another compressor than zstd */
 #define PHOTON_MEMORY 5      /* the memory or the output that was given is too small */
 #define PHOTON_LIMIT 6       /* more codes, samples or digits than the format allows */

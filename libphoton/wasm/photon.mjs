@@ -4,7 +4,7 @@ const MESSAGES = [
   "ok",
   "the bytes are no whole frame or payload",
   "a checksum says that the bytes were altered",
-  "a later major version of the format",
+  "a later version of the format",
   "a Blosc frame of another compressor than zstd",
   "the memory or the output is too small",
   "more codes, samples or digits than the format allows",

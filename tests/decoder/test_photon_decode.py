@@ -15,6 +15,7 @@ import pytest
 
 import photon_gpu as pg
 from tests.support.golden import GOLDEN, LISTED
+from tests.support.payloads import of_unknown_predictor
 
 FILE = Path(__file__).parents[2] / "decoder" / "photon_decode.py"
 MOST_LINES = 660
@@ -54,6 +55,12 @@ def test_imports_the_standard_library_numpy_and_zstandard_only():
     others = {name for name in names if name.split(".")[0] not in sys.stdlib_module_names}
     assert others <= {"numpy", "zstandard", "compression.zstd"}
     assert len([line for line in FILE.read_text().splitlines() if line.strip()]) < MOST_LINES
+
+
+def test_a_predictor_of_a_later_version_is_no_damage():
+    payload = of_unknown_predictor()
+    with pytest.raises(Exception, match="predictor 99 is unknown: a newer version"):
+        decoder.read_header(payload.tobytes())
 
 
 @pytest.mark.parametrize("name", LISTED)

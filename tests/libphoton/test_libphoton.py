@@ -13,11 +13,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from numcodecs import blosc
 from typer.testing import CliRunner
 
 import photon_gpu as pg
 from photon_gpu.cli.app import app
 from tests.support.golden import GOLDEN, LISTED
+from tests.support.payloads import of_unknown_predictor
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
 # photon_decode takes the payload of one channel; the HDF5 filter reads the table of several.
@@ -102,6 +104,12 @@ def test_decodes_every_golden_store(decode, name):
         values = np.concatenate([decode(chunk, stabilized=stabilized) for chunk in chunks])
         assert values.dtype == expected.dtype
         np.testing.assert_array_equal(values, expected)
+
+
+def test_a_predictor_of_a_later_version_is_no_damage(decode):
+    chunk = bytes(blosc.compress(of_unknown_predictor(), b"zstd", 1, 0, 0))
+    with pytest.raises(PhotonError, match="a later version of the format"):
+        decode(chunk)
 
 
 @pytest.mark.parametrize("preset", ["fast", "balanced", "small"])

@@ -6,7 +6,11 @@ import zlib
 
 import numpy as np
 
+from photon_gpu.engine.codec import chunk
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import header_bytes
+from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.runtime.stopwatch import Stages
 
 
 def sealed(data: np.ndarray) -> np.ndarray:
@@ -17,3 +21,14 @@ def sealed(data: np.ndarray) -> np.ndarray:
     crc = zlib.crc32(out[:size].tobytes())
     out[80:84] = np.frombuffer(crc.to_bytes(4, "little"), np.uint8)
     return out
+
+
+def of_unknown_predictor() -> np.ndarray:
+    """A payload that is whole, by a predictor that a later version may have."""
+    values = np.arange(60, dtype="uint16").reshape(3, 4, 5)
+    payload = chunk.encode(
+        values, (3, 4, 5), Encoding(layout="compact"), get_backend("numba"), stages=Stages()
+    )
+    payload = payload.copy()
+    payload[6] = 99
+    return sealed(payload)

@@ -282,8 +282,12 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if not 0 < math.prod(shape) < 1 << 48:
         raise CorruptDataError(f"the header of a chunk says its shape is {shape}")
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
+    if predictor >= len(NAMES):
+        raise UnsupportedVersionError(
+            f"a chunk has predictor {predictor}, which is unknown: a newer version of photon_gpu wrote it"
+        )
     raw = exact == 2
-    valid = predictor < len(NAMES) and dtype < len(DTYPES) and phases in (1, 16)
+    valid = dtype < len(DTYPES) and phases in (1, 16)
     if raw:  # the width is that of the values; nothing is predicted, packed or sorted
         valid = (
             valid and width == np.dtype(DTYPES[dtype]).itemsize and not (predictor or record_type or levels)

@@ -11,7 +11,7 @@ import pytest
 from photon_gpu.engine.codec.header import DTYPES, Header, block_shape, number_field, unpack
 from photon_gpu.engine.codec.residual_bands import Places
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
-from tests.support.payloads import sealed
+from tests.support.payloads import of_unknown_predictor, sealed
 
 HEADER = Header(
     predictor=3,
@@ -173,6 +173,11 @@ def test_random_bytes_are_never_a_header():
             data = np.frombuffer((start + rng.bytes(size))[:size], np.uint8)
             with pytest.raises(PhotonError):
                 unpack(data)
+
+
+def test_a_predictor_of_a_later_version_is_no_damage():
+    with pytest.raises(UnsupportedVersionError, match="predictor 99, which is unknown: a newer version"):
+        unpack(of_unknown_predictor())
 
 
 def test_shapes_as_frames_rows_columns():
