@@ -224,7 +224,7 @@ class GrowingFile:
             if time.monotonic() > until:
                 return 0
             time.sleep(_LOOK_SECONDS)
-        if not self._read:  # the file was empty at its opening
+        if not self._read:  # the file was empty when it was opened
             self._refuse_other_types(bytes(view[: min(got, 8)]))
         self._read += got
         return int(got)

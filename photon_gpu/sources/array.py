@@ -14,15 +14,15 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.tiff.rawfile import RawFile
 
-_MOST_READ = 1 << 31  # bytes at once: a chunk has no more
-_PIECE = 1 << 20  # bytes that are read at once, where few of them are wanted
+_MOST_READ = 1 << 31  # bytes per read; a chunk never has more
+_PIECE = 1 << 20  # bytes per read if only a few of them are needed
 
 
 class ArraySource(Source):
     """A movie in an array; frames are views of its memory where possible.
 
-    Frames of a memory map are read from its file, at most 2 GiB at once: if the file is cut off meanwhile,
-    that is an error, but to look at the map would end the process.
+    Frames of a memory map are read from its file, at most 2 GiB at once. If the file is cut off meanwhile,
+    this raises an error; access to the map itself would kill the process.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ArraySource(Source):
     name : str
         Name in messages.
     path : path-like, optional
-        File of a memory map that was just made; of others the system is asked.
+        File of a memory map that was just made. For other maps, the operating system names the file.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class _MappedFile:
 
     @classmethod
     def of(cls, array: NDArray[Any], path: Any = None) -> _MappedFile | None:
-        """File of an array; None if it is no shared map, or if the system does not tell which file is mapped.
+        """Return the file of an array; None if it is no shared map or the system does not name its file.
 
         Without ``path`` another file may have the map's name by now. Private maps may differ from their file.
         """
@@ -147,7 +147,7 @@ class _MappedFile:
 
 
 def _mapped(array: Any) -> np.memmap[Any, Any] | None:
-    """The memory map of a file that an array is a view of."""
+    """Return the memory-mapped file that an array is a view of."""
     mapped = None
     while array is not None:
         mapped = array if isinstance(array, np.memmap) else mapped

@@ -37,7 +37,7 @@ class _FileType:
     options: tuple[str, ...]
     inner: str | None = None  # option for the text behind "::" in "file.h5::/data/movie"
     remote: bool = False
-    opens_others: bool = False  # accepts ``open_other``: its movie may be in other files
+    opens_others: bool = False  # accepts ``open_other``, since its movie may be in other files
 
     @property
     def suffixes(self) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ def attributes_json(
 ) -> bytes:
     """Return the bytes of ``.zattrs``, with further attributes and, if the check failed, its verdict.
 
-    ``_ARRAY_DIMENSIONS`` of ``extra`` stands in place of the names of the axes.
+    ``_ARRAY_DIMENSIONS`` of ``extra`` replaces the names of the axes.
     """
     attributes = attributes_of(layout)
     check_extra(attributes, extra)

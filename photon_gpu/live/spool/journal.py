@@ -167,7 +167,7 @@ def holds_records(folder: Path, token: bytes, chunk: int) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """Read a segment. It is not mapped: where a disk fails, to look at a map would end the process."""
+    """Read a segment. It is not memory-mapped, since a failing disk would then kill the process."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -60,7 +60,7 @@ def selected(source: Source, *, owned: bool = True, **selection: Unpack[Selectio
 def _timed(source: Source, times: Any, owned: bool) -> Source:
     recording = source.recording.replace(timestamps=read_times(times))
     recording.check_shape(source.shape, source.name)
-    if not owned:  # the caller's source keeps what it says of itself
+    if not owned:  # the metadata of the caller's source stay unchanged
         return Selected(source, owned=False, recording=recording)
     source.recording = recording
     return source
@@ -74,7 +74,7 @@ def _named(source: Source, axes: Any, owned: bool) -> Source:
     whole = (slice(None),) * len(order)
     pages = PageSelection(shape=source.shape, order=order, index=whole, axes=letters)
     recording = source.describe_pages(source.recording, pages).replace(axes=letters)
-    if not owned:  # the caller's source keeps what it says of itself
+    if not owned:  # the metadata of the caller's source stay unchanged
         return Selected(arranged, owned=False, recording=recording)
     arranged.recording = recording
     return arranged
@@ -296,11 +296,11 @@ class Selected(Source):
         return None if origins is None else [(name, frame // k) for name, frame in origins[::k]]
 
     def note(self, chunk_frames: int) -> str | None:
-        """Remark of the source on chunks."""
+        """Remark of the source on how its chunks are read."""
         return self._source.note(chunk_frames * self._per_frame)
 
     def close(self) -> None:
-        """Close the source, if this one owns it."""
+        """Close the other source if this one owns it."""
         if self._owned:
             self._source.close()
 

@@ -63,7 +63,7 @@ _Stored = tuple[int, int, int, bytes]  # code, type, count and value of a tag
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Image file directory: the place of its pixels, and their form.
+    """Image file directory: where its pixels are, and how their bytes become an array.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Directories:
-    """What the directories of a file say besides the form of their pages.
+    """Tags of the directories of a file that do not describe the form of the pages.
 
     Attributes
     ----------
@@ -97,8 +97,8 @@ class Directories:
     starts : array of int
         Offset of the first strip or tile of each directory; 0 if it has none.
     entries : dict of int to dict
-        Entries by tag, then by directory: those that differ from the entry of the directory before; None
-        where the tag is gone.
+        Entries by tag, then by directory. An entry is listed if it differs from that of the previous
+        directory; None if the tag is missing.
     """
 
     order: str = "<"
@@ -108,7 +108,7 @@ class Directories:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Place where the chain of pages of a file is cut off.
+    """Position at which the chain of pages of a file is cut off.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Pages of a file, what their directories say besides, and where the file is cut off, if it is."""
+    """Pages of a file, the other tags of their directories, and the cut of a file that is cut off."""
 
     pages: list[Page]
     directories: Directories
@@ -161,7 +161,7 @@ def read_whole_pages(file: RawFile) -> Chain:
 class _Walk:
     """One pass over a file, with the number formats of its header.
 
-    Nearly all entries of a directory are those of the directory before. Only the others are looked at.
+    Nearly all entries of a directory equal those of the previous one. Only the others are parsed.
     """
 
     def __init__(self, file: RawFile) -> None:
@@ -231,7 +231,7 @@ class _Walk:
         return int(self.link.unpack_from(block, end)[0])
 
     def parse(self, offset: int, table: bytes) -> None:
-        """Take the entries of a directory that differ from those of the last one."""
+        """Parse the entries of a directory that differ from those of the previous one."""
         if len(table) == len(self.table) and [table[part] for part in self.same] == self.same_bytes:
             positions = self.differing
         else:
@@ -273,10 +273,10 @@ class _Walk:
         self.whole_pages.append(Page(self.form, offsets, counts))
 
     def compare(self, table: bytes) -> list[int]:
-        """Places of the entries of a directory that differ from those of the last one."""
+        """Return the positions of the entries of a directory that differ from those of the previous one."""
         size = self.entry.size
         places = range(0, len(table), size)
-        # The same tags of the same types; an entry that differed once is looked at from then on.
+        # The same tags of the same types; an entry that differed once is parsed from then on.
         if len(table) == len(self.table) and all(
             table[at : at + 4] == self.table[at : at + 4] for at in places
         ):
@@ -294,7 +294,7 @@ class _Walk:
         return changed
 
     def forget_last(self, table: bytes) -> None:
-        """Forget the last directory, as other tags follow; those that are not among them are gone."""
+        """Forget the previous directory, since the tags change; store None for each tag that is gone."""
         self.segments, self.stored = {}, {}
         codes = {code for code, *_ in self.entry.iter_unpack(table)}
         for code, entries in self.directories.entries.items():
