@@ -490,14 +490,22 @@ class LiveWriter:
     def describe(self, recording: Recording) -> None:
         """Replace the documents of the recording; they are stored with the chunks that follow.
 
+        Call it before the frames that they belong to. A spool keeps them until they are stored.
+
         Parameters
         ----------
         recording : Recording
             Only its documents are read: other fields were stored when the recording began.
         """
         data = source_metadata.pack(self._without_times(recording))
-        if data is not None:
-            self._pipeline.replace_words(data)
+        if data is None:
+            return
+        if self._spool is not None:
+            try:
+                self._spool.save_words(data)
+            except OSError as error:  # frames matter more
+                self._ledger.note_trouble(f"source metadata are not in the spool yet: {error_text(error)}")
+        self._pipeline.replace_words(data)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -42,7 +42,7 @@ from photon_gpu.live.spool.spool import RECORDING, Spool, pending
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.settings import AUTO, location
-from photon_gpu.store import durable, metadata
+from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
@@ -272,6 +272,7 @@ class _Recovery:
         try:
             if layout is not None and described is not None:
                 pipeline.describe(layout, described.chunks)
+            self._restore_words(pipeline, state)
             for entry in state.chunks:
                 self._feed(pipeline, entry)
             pipeline.finish(state.total)
@@ -282,6 +283,17 @@ class _Recovery:
         pipeline.ledger.tell()
         failed_checks.warn(self._storage.url, pipeline.lines, stacklevel=3)
         return self._report(state, state.total - seen, pipeline.lines)
+
+    def _restore_words(self, pipeline: Pipeline, state: Survey) -> None:
+        """Store the source metadata that the spool keeps, which are newer than those in the store."""
+        if (words := self._spool.words()) is None:
+            return
+        try:
+            source_metadata.unpack(words, str(self._spool.folder))
+        except CorruptDataError as error:
+            state.notes.append(f"source metadata of the files recorded last are lost: {error}")
+        else:
+            pipeline.replace_words(words)
 
     def _attributes(self, state: Survey) -> dict[str, Any]:
         """Return the caller's attributes without those that only earlier releases accepted."""

@@ -23,12 +23,13 @@ from photon_gpu.store import durable, metadata
 
 VERSION = 1
 RECORDING, ENCODING, LOCK = "recording.json", "encoding.json", "lock"
+WORDS = "source_metadata.zip"
 _CHUNK_HEAD = struct.Struct("<4sIIQIQ")
 _CHUNK_MAGIC = b"PHSP"
 _KEPT_NAME = re.compile(r"chunk-(\d{10})")
 _STORED_NAME = re.compile(r"stored-(\d{10})(\.copy)?")
 _OWN = re.compile(
-    rf"{LOCK}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
+    rf"{LOCK}|{re.escape(WORDS)}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
     rf"|{_KEPT_NAME.pattern}|{_STORED_NAME.pattern}|{SEGMENT_NAME.pattern}|{SPARE_NAME.pattern}"
 )
 
@@ -125,6 +126,17 @@ class Spool:
         return metadata.describe(
             settings["array"].encode(), settings["attributes"].encode(), str(self.folder)
         )
+
+    def save_words(self, data: bytes) -> None:
+        """Save source metadata that the store does not have yet."""
+        durable.write_file(str(self.folder / WORDS), data)
+
+    def words(self) -> bytes | None:
+        """Return the source metadata that were saved last; None if they never changed."""
+        try:
+            return (self.folder / WORDS).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def save_chunk(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
         """Save an encoded chunk that the store did not accept, with its frame records."""

@@ -25,7 +25,8 @@ from photon_gpu.errors import (
 )
 from photon_gpu.live import LiveConfig, pending
 from photon_gpu.live.spool import checked_json
-from photon_gpu.live.spool.spool import RECORDING
+from photon_gpu.live.spool.spool import RECORDING, WORDS
+from photon_gpu.recording import Document, Recording
 from photon_gpu.store import manifest
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.storage import Storage
@@ -457,3 +458,18 @@ def test_channels_keep_their_models_in_a_recording_that_was_killed(tmp_path, noi
     for number, model in enumerate(movie.channel_noise):
         away = np.abs(movie[:, number] - pg.anscombe(frames[:, number], model))
         assert away.max() <= 0.25 + 1e-9
+
+
+def test_source_metadata_described_before_a_kill_are_recovered_or_named_as_lost(tmp_path):
+    """No chunk was published after them, so the store does not have them."""
+    words = Document(name="second.tif/description.txt", media_type="text/plain", data=b"laser 920 nm")
+    live = killed(tmp_path / "m.zarr", tmp_path / "spool", frames=3)
+    live.describe(Recording(documents=(words,)))
+    assert pg.recover(tmp_path / "m.zarr").notes == []
+    assert exact(tmp_path / "m.zarr", 3)
+    assert pg.open(tmp_path / "m.zarr").source_metadata == {words.name: words}
+    assert pg.verify(tmp_path / "m.zarr").ok
+
+    live = killed(tmp_path / "n.zarr", tmp_path / "spool", frames=3)
+    (Path(live.spool) / WORDS).write_bytes(b"PK, and the rest is gone")
+    assert any("source metadata" in note and "lost" in note for note in pg.recover(tmp_path / "n.zarr").notes)
