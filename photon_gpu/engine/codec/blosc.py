@@ -164,6 +164,8 @@ def compress_bytes(
     size, trial = compressor.blocksize, _try_huffman(data, compressor, split)
     if trial is None:
         return compress(data, compressor, split, buffers)
+    if isinstance(trial, np.ndarray):
+        return bytes_of([trial])
 
     def code_whole(whole: NDArray[np.uint8]) -> Any:
         if buffers is None:
@@ -194,8 +196,13 @@ class _Trial(NamedTuple):
         return _Trial(self.numbers - first, self.frame) if inside else _Trial(_NO_NUMBERS, self.frame)
 
 
-def _try_huffman(data: NDArray[np.uint8], compressor: Compressor, split: Split) -> _Trial | None:
-    """Code a part of one block in 16 in both ways; return it if Huffman codes save 0.1 %, else None."""
+def _try_huffman(
+    data: NDArray[np.uint8], compressor: Compressor, split: Split
+) -> _Trial | NDArray[np.uint8] | None:
+    """Code a part of one block in 16 in both ways; return it if Huffman codes save 0.1 %, else None.
+
+    If zstd is as good and was tried on all data, its frame is returned.
+    """
     size = compressor.blocksize
     if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size or not data.size:
         return None
@@ -208,12 +215,12 @@ def _try_huffman(data: NDArray[np.uint8], compressor: Compressor, split: Split) 
         lambda way: way(),
         [
             lambda: _huffman_frame(joined, length, _Trial(_NO_NUMBERS, _NO_BYTES)).copy(),
-            lambda: [len(_encode(block, compressor)) for block in blocks],
+            lambda: [_encode(block, compressor).copy() for block in blocks],
         ],
     )
     # A smaller difference may be chance, and the other blocks might be longer.
-    if 1024 * (len(frame) + _HEADER.size * (len(blocks) - 1)) > 1023 * sum(by_zstd):
-        return None
+    if 1024 * (len(frame) + _HEADER.size * (len(blocks) - 1)) > 1023 * sum(map(len, by_zstd)):
+        return by_zstd[0] if joined.size == data.size else None
     return _Trial(numbers if length == size else _NO_NUMBERS, frame)
 
 
