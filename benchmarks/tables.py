@@ -34,11 +34,12 @@ BRIEF = {
     "JPEG-LS of our codes": "JPEG-LS",
     "pcodec of our codes": "pcodec",
     "zstd 1 of our codes": "zstd 1",
-    "anscombe-transform": "anscombe-transform",
+    "anscombe-transform 1.0.0 (Zarr v3, zstd 1)": "anscombe-transform",
+    "anscombe-transform 1.0.0 (Zarr v3, Blosc zstd 5)": "anscombe-transform, Blosc",
     "zfp of stabilized values": "zfp",
     "Zarr, raw, Blosc zstd 5 bitshuffle": "Zarr, raw",
 }
-"""Contenders of the README, by the beginning of their name, with their names in the plot: ours, and eight."""
+"""Contenders of the README, by the beginning of their name, with their names in the plot: ours, and nine."""
 
 Rows = list[dict[str, str]]
 
@@ -97,8 +98,7 @@ def without_disk(rows: Rows, case: str) -> str:
     """Speed of ours and of its peer on a RAM disk; empty if not measured."""
     timed = [row for row in rows if row["case"] == case and not row["problem"]]
     speeds = [
-        f"{row['contender'].partition(' (')[0]} encodes {rate(row, 'encode')} and decodes"
-        f" {rate(row, 'decode')} MB/s"
+        f"{row['contender']} encodes {rate(row, 'encode')} and decodes {rate(row, 'decode')} MB/s"
         for row in timed
         if row["contender"] == MAIN or row["contender"].startswith(PEER)
     ]
