@@ -81,7 +81,7 @@ _PRESETS = {
     ),
     "balanced": _Preset(
         1 << 19,
-        (("past", 16), ("mean", 16), ("mean", 32), ("none", 8)),
+        (("past", 16), ("mean", 16), ("mean", 32), ("mean", 8), ("none", 8)),
         (_PACKED, _LEVELS, _BY_BIT),
         (_BY_BYTE, _BY_BIT),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2)),

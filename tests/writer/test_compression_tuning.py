@@ -109,6 +109,18 @@ def test_what_was_fixed_is_kept():
         assert chosen(values, noise, layout, "small", compressor=compressor).encoding.compressor == compressor
 
 
+@pytest.mark.parametrize("name", [*MOVIES, "nearly static"])
+def test_a_preset_is_not_larger_than_a_cheaper_one(name):
+    if name == "nearly static":  # a camera of little noise, for which the slowest mean is best
+        rng = np.random.default_rng(3)
+        scene = np.repeat(rng.uniform(5, 200, (1, 48, 64)), 90, axis=0)
+        values, noise = (100 + 2 * rng.poisson(scene)).astype("uint16"), CAMERA
+    else:
+        values, noise = MOVIES[name]
+    sizes = [size(values, chosen(values, noise, "compact", preset).encoding) for preset in PRESETS]
+    assert sizes == sorted(sizes, reverse=True), dict(zip(PRESETS, sizes, strict=True))
+
+
 def test_each_kind_of_movie_gets_its_kind_of_predictor():
     picked = {name: chosen(*MOVIES[name], "compact", "small").encoding for name in MOVIES}
     assert picked["steady scene"].predictor.name in ("full", "past", "mean")
