@@ -1,7 +1,7 @@
 """anscombe-transform 1.0.0 through Zarr v3: as its documentation shows it, and at its best.
 
-Of zstd at levels 1, 3 and 5 and Blosc zstd at levels 1 and 5 with each shuffle, zstd 1 took the least processor
-time to write and to read the cortex, and was smallest (ratio 4.44).
+Of zstd at levels 1, 3 and 5 and Blosc zstd at levels 1 and 5 with each shuffle, zstd 1 took the least
+processor time to write and to read the cortex, and was smallest (ratio 4.44).
 """
 
 from __future__ import annotations
