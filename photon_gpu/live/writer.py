@@ -40,6 +40,7 @@ from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.frame_records import Record, check
+from photon_gpu.store.ome_zarr.storage import refuse_ome_zarr
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import beside_files
 from photon_gpu.writer.warmup import warm_up
@@ -221,6 +222,9 @@ class LiveWriter:
         recording: Recording | None,
     ) -> None:
         self._storage = destination(url, storage_options)
+        refuse_ome_zarr(
+            self._storage, "a recording", "give a name such as movie.zarr, and encode that afterwards"
+        )
         attributes = metadata.as_read(settings.attributes)
         metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
         if recording is not None and not isinstance(recording, Recording):

@@ -39,6 +39,7 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
 from photon_gpu.store.movie_folder import MovieFolder
+from photon_gpu.store.ome_zarr.storage import refuse_ome_zarr
 from photon_gpu.store.storage import Storage
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".h5", ".hdf5", ".nwb", ".zarr")
@@ -196,6 +197,7 @@ def export(
         check_stored_chunks(job, text)
     if suffix == ".zarr":
         storage = destination(text, storage_options)
+        refuse_ome_zarr(storage, "decode", "give a name such as counts.zarr, or encode the counts")
         refuse_source(movie.url, storage)
         stored, url, file_type = _write_zarr(job, storage, overwrite), storage.url, "Zarr v2"
     else:

@@ -11,6 +11,7 @@ from photon_gpu.reader.follow import FollowedMovie
 from photon_gpu.reader.movie import Movie
 from photon_gpu.settings import flag
 from photon_gpu.store import metadata
+from photon_gpu.store.ome_zarr.storage import movie_storage
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
 
@@ -56,7 +57,7 @@ def open(
         The metadata do not describe a movie.
     """
     flag("follow", follow)
-    storage = Storage.at(url, storage_options)
+    storage = movie_storage(url, storage_options)
     files = {}
     for name in (metadata.ARRAY, metadata.ATTRIBUTES):
         try:
@@ -78,7 +79,10 @@ def _absent(storage: Storage, name: str) -> str:
     if not names:
         return f"{storage.url}: nothing is there{beside}"
     if "zarr.json" in names:
-        return f"{storage.url} is a Zarr v3 array; photon movies are Zarr v2 (open it with zarr.open)"
+        return (
+            f"{storage.url} is of Zarr v3, which zarr.open opens; the name of an OME-Zarr movie that "
+            "photon_gpu opens ends in .ome.zarr"
+        )
     if name == metadata.ATTRIBUTES:
         return (
             f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"

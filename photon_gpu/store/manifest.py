@@ -36,6 +36,8 @@ class Manifest:
         Text of the metadata files, so that they can be restored.
     frames : dict
         CRC of each chunk's raw frames, by file name; only while an encode runs.
+    container : dict
+        ``[size, crc]`` of the shards and the metadata of an OME-Zarr movie, by path below the group.
     signed : bool
         Whether the manifest has its own checksum; the earliest ones had none.
     """
@@ -43,6 +45,7 @@ class Manifest:
     files: dict[str, list[Any]] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
     frames: dict[str, str] = field(default_factory=dict)
+    container: dict[str, list[Any]] = field(default_factory=dict)
     signed: bool = True
 
 
@@ -55,6 +58,7 @@ def pack(
     files: dict[str, list[Any]],
     metadata: dict[str, bytes] | None = None,
     frames: dict[str, str] | None = None,
+    container: dict[str, list[Any]] | None = None,
 ) -> bytes:
     """Return the bytes of a manifest.
 
@@ -66,6 +70,8 @@ def pack(
         Contents of the metadata files, which the manifest lists and copies.
     frames : dict, optional
         CRC of each chunk's raw frames, for an encode that resumes.
+    container : dict, optional
+        Entries of the shards and the metadata of an OME-Zarr movie.
     """
     copied = metadata or {}
     listed = {**files, **{name: entry(data) for name, data in copied.items()}}
@@ -76,6 +82,8 @@ def pack(
     }
     if frames:
         body["frames"] = dict(sorted(frames.items()))
+    if container:
+        body["container"] = dict(sorted(container.items()))
     text = json.dumps(body, separators=(",", ":")).encode()[:-1]
     return text + f',"crc":"{crc32(text):08x}"}}'.encode()
 
@@ -93,11 +101,15 @@ def read(data: bytes, url: str) -> Manifest:
             raise CorruptDataError(failed)
         if version == VERSION:
             files, copies, frames = content["files"], content.get("copies", {}), content.get("frames", {})
-            if _entries(files) and all(
-                isinstance(text, str) for text in [*copies.values(), *frames.values()]
-            ):
+            container = content.get("container", {})
+            texts = [*copies.values(), *frames.values()]
+            if _entries(files) and _entries(container) and all(isinstance(text, str) for text in texts):
                 return Manifest(
-                    files=dict(files), copies=dict(copies), frames=dict(frames), signed=tail is not None
+                    files=dict(files),
+                    copies=dict(copies),
+                    frames=dict(frames),
+                    container=dict(container),
+                    signed=tail is not None,
                 )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptDataError(f"{url}: {NAME} is not a manifest ({error}); {_REMEDY}") from error

@@ -94,6 +94,9 @@ class Storage:
     (b'data', ['0.0.0'])
     """
 
+    container = "folder"
+    """The outer form of the movie: ``folder`` or ``ome-zarr``."""
+
     def __init__(
         self, fs: Any, root: str, *, write_options: dict[str, Any] | None = None, store: str = ""
     ) -> None:

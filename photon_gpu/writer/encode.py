@@ -32,9 +32,11 @@ from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.movie_files import DECODER, decoder_program
+from photon_gpu.store.ome_zarr.storage import in_container
 from photon_gpu.store.source_metadata import with_recording
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import auto_noise
+from photon_gpu.writer import auto_noise, ome_zarr
+from photon_gpu.writer.ome_zarr import check_container
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.read_back import Checker, check_mode
 from photon_gpu.writer.report import EncodeReport, little_light
@@ -70,6 +72,7 @@ def encode(
     check: bool | str = True,
     delete_source: bool = False,
     with_decoder: bool = False,
+    container: str | None = None,
     **source_options: Unpack[SourceOptions],
 ) -> EncodeReport:
     """Store a movie at a fraction of its size; only detail far below its noise is lost.
@@ -139,6 +142,10 @@ def encode(
     with_decoder : bool
         Store ``photon_decode.py`` with the movie, which decodes it with Python, NumPy and zstandard alone:
         ``python movie.zarr/photon_decode.py movie.zarr out.npy``.
+    container : {"folder", "ome-zarr"}, optional
+        ``"folder"`` is a Zarr v2 array; ``"ome-zarr"`` an OME-Zarr 0.5 image (Zarr v3) in shards, whose name
+        ends in ``.ome.zarr``. Default: what the name implies. An OME-Zarr movie keeps the compressed bytes of
+        a shard in memory, of 250 MB of raw frames or one chunk, and cannot be resumed.
     **source_options
         Options of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
         ``frames``, ``missing``, ``dataset``, ``series``, ...
@@ -188,7 +195,7 @@ def encode(
     return encode_with(
         settings,
         SourceRequest.of(source, source_options),
-        destination(url, storage_options),
+        in_container(destination(url, storage_options), container),
         overwrite=overwrite,
         resume=resume,
         progress=progress,
@@ -218,6 +225,7 @@ def encode_with(
         attributes = with_truncation(with_lost(attributes, movie.lost), movie.truncation)
         settings = settings.replace(attributes=attributes)
         goes = Deletable(movie) if delete_source else None
+        check_container(storage, movie, settings, overwrite=overwrite, resume=resume)
         accepted = accept(movie, storage, settings)
         frames = accepted.chunk[0]
         if mode == "sample" and movie.device is not None:
@@ -245,6 +253,7 @@ def encode_with(
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )
+            ome_zarr.begin(claim.target, storage.root, movie, recording, layout, scheduler.chunk)
             checker = Checker(mode, layout, claim.target, movie, scheduler.chunk) if mode else None
             scheduler.check = checker.chunk if checker else None
             if goes is not None and checker is not None:

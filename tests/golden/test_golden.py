@@ -199,3 +199,10 @@ def test_a_store_with_only_the_documented_keys_is_read(tmp_path):
     assert movie.step is None
     np.testing.assert_array_equal(movie.counts[...], values)
     np.testing.assert_allclose(movie[...], pg.anscombe(values))
+
+
+def test_an_ome_zarr_movie_is_read_for_ever():
+    golden = GOLDEN / "ome-zarr-0.5-compact"
+    movie = pg.open(golden / "store.ome.zarr")
+    np.testing.assert_array_equal(movie.counts[...], np.load(golden / "counts.npy"))
+    assert pg.verify(golden / "store.ome.zarr", deep=True).ok

@@ -30,6 +30,7 @@ from photon_gpu.store.chunk_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.movie_files import DECODER, decoder_program
+from photon_gpu.store.ome_zarr.storage import movie_storage, refuse_ome_zarr
 from photon_gpu.store.storage import Storage
 
 _WITNESSES = 8
@@ -132,7 +133,8 @@ def repair(
     (True, (('1.0.0', 'encoded again, byte for byte as the manifest says'),))
     """
     progress = progress_call(progress)
-    storage = Storage.at(url, storage_options)
+    storage = movie_storage(url, storage_options)
+    refuse_ome_zarr(storage, "repair", "encode the source again, to another name or with overwrite=True")
     before = verify(storage, workers=workers)
     movie = None if source is None else open_source(source, **source_options)
     try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from photon_gpu.check.integrity.container import container_problems
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
@@ -29,6 +30,7 @@ from photon_gpu.store.claim import MARKER
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.movie_files import DECODER, decoder_of
+from photon_gpu.store.ome_zarr.storage import movie_storage
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
 
@@ -92,7 +94,7 @@ def verify(
     budget_bytes = int(bounded_number("budget_bytes", budget_bytes, 1, 1e18))
     progress = progress_call(progress)
     flag("deep", deep)
-    storage = Storage.at(url, storage_options)
+    storage = movie_storage(url, storage_options)
     start = time.perf_counter()
     check = Check(storage)
     names = check.read_metadata()
@@ -162,6 +164,7 @@ class Check:
         if self.description is None:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)
+        self.problems += container_problems(self.storage, self.index)
         records = sorted(
             name
             for name in self.names & self._expected(chunks)
@@ -227,7 +230,8 @@ class Check:
     def _list(self, chunks: set[str]) -> None:
         """Report missing chunks and files that are no part of the movie."""
         expected = self._expected(chunks)
-        for name in sorted(self.names - expected - {manifest.NAME, ARRAY, ATTRIBUTES}):
+        stored = {f"/{name}" for name in self.index.container} if self.index else set()
+        for name in sorted(self.names - expected - stored - {manifest.NAME, ARRAY, ATTRIBUTES}):
             if name == MARKER:
                 self._add("unfinished", name, "somebody is writing here, or was killed while writing")
             else:

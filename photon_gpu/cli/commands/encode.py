@@ -49,6 +49,15 @@ def encode(
             rich_help_panel=RUNNING,
         ),
     ] = False,
+    container: Annotated[
+        str | None,
+        typer.Option(
+            metavar="folder|ome-zarr",
+            help="Outer form of DST: a Zarr v2 folder, or an OME-Zarr 0.5 image in shards. Default: ome-zarr "
+            "if DST ends in .ome.zarr, else folder.",
+            show_default=False,
+        ),
+    ] = None,
     storage_option: StorageOption = None,
     reads: TimedReadOptions,
     json: Json = False,
@@ -70,6 +79,7 @@ def encode(
       photon-gpu encode processed.tif processed.zarr --layout lossless
     """
     from photon_gpu.store.destination import destination
+    from photon_gpu.store.ome_zarr.storage import in_container
     from photon_gpu.writer.encode import encode_with
 
     settings = options.settings()
@@ -81,7 +91,7 @@ def encode(
         report = encode_with(
             settings,
             source,
-            destination(dst, storage_options),
+            in_container(destination(dst, storage_options), container),
             overwrite=overwrite,
             resume=resume,
             progress=tick,

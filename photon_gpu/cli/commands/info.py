@@ -55,7 +55,8 @@ class MovieInfo:
         """Describe a movie from one listing of its files."""
         sizes = movie.storage.sizes()
         expected = movie.folder.chunk_count
-        numbers = {number for name in sizes if (number := chunk_number(name)) is not None}
+        names = sizes if movie.storage.container == "folder" else movie.storage.names()
+        numbers = {number for name in names if (number := chunk_number(name)) is not None}
         present = sum(number < expected for number in numbers)
         return cls(
             movie=movie,
@@ -101,6 +102,7 @@ class MovieInfo:
             "url": movie.url,
             "codec_version": movie.attrs["codec_version"],
             "layout": movie.layout,
+            "container": movie.storage.container,
             "shape": list(movie.shape),
             "dtype": encoding.dtype,
             "chunk_frames": movie.chunks[0],
@@ -138,6 +140,7 @@ class MovieInfo:
             ("movie", facts["url"]),
             ("shape", f"{' x '.join(map(str, movie.shape))} {encoding.dtype}"),
             ("layout", f"{movie.layout}, format {facts['codec_version']}"),
+            *([("container", "OME-Zarr 0.5")] if movie.storage.container != "folder" else []),
             ("chunks", f"of {movie.chunks[0]} frames; {self.files} files"),
             *self.recording.rows(),
         ]

@@ -1,0 +1,45 @@
+"""Check what an OME-Zarr movie has beside its chunks: both ``zarr.json``, and the rest of the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from photon_gpu.check.integrity.result import Problem
+from photon_gpu.errors import PhotonError
+from photon_gpu.store import manifest
+from photon_gpu.store.manifest import Manifest
+from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, OmeZarrStorage
+from photon_gpu.store.storage import Storage
+
+
+def container_problems(storage: Storage, index: Manifest | None) -> Iterator[Problem]:
+    """Yield the problems of the stored files themselves, compared with the manifest.
+
+    Chunks are checked one by one like those of a folder, and so are the texts of ``.zarray`` and
+    ``.zattrs``. What is left are other words of ``zarr.json``, and bytes of a shard outside its chunks.
+    """
+    if not isinstance(storage, OmeZarrStorage) or index is None:
+        return
+    if not index.container:
+        yield Problem(kind="mismatched", name=manifest.NAME, detail="it lists no shards")
+        return
+    sizes = storage.sizes()
+    for name, entry in index.container.items():
+        if name not in sizes:
+            continue  # reported as missing chunks or metadata
+        if name in (GROUP_JSON, ARRAY_JSON):
+            if (actual := manifest.entry(storage.read_stored(name))) != entry:
+                detail = f"{actual[0]:,} bytes with CRC {actual[1]}, written as {entry[0]:,} with {entry[1]}"
+                yield Problem(kind="altered", name=name, detail=detail)
+        elif sizes[name] != entry[0]:
+            detail = f"{sizes[name]:,} bytes of {entry[0]:,}"
+            yield Problem(kind="truncated" if sizes[name] < entry[0] else "altered", name=name, detail=detail)
+        elif detail := _shard_problem(storage, name, entry[0], index):
+            yield Problem(kind="altered", name=name, detail=detail)
+
+
+def _shard_problem(storage: OmeZarrStorage, name: str, size: int, index: Manifest) -> str:
+    try:
+        return storage.shard_problem(name, size, index.files)
+    except PhotonError as error:  # of the metadata that state the shards
+        return str(error)

@@ -1,0 +1,228 @@
+"""The two ``zarr.json`` of an OME-Zarr movie: made from ``.zarray`` and ``.zattrs``, and turned back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.recording import Recording, axis_names
+from photon_gpu.store.ome_zarr.shards import ShardGrid
+
+OME_VERSION = "0.5"
+CODEC = "photon_gpu.photon"
+"""Registered name of the codec of Zarr v3: :mod:`photon_gpu.plugins.zarr3_photon`."""
+
+_LARGEST_JSON = 64 << 20
+_SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_ORDER = "tczyx"
+_UNITS = {
+    "µm": "micrometer",
+    "μm": "micrometer",
+    "um": "micrometer",
+    "micron": "micrometer",
+    "nm": "nanometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+}
+_LENGTHS = frozenset([*_UNITS.values(), "angstrom", "inch", "picometer"])
+_COLOURS = ("00FF00", "FF0000", "0000FF", "FFFF00", "FF00FF", "00FFFF")
+
+
+def ome_axes(recording: Recording, dimensions: int) -> str:
+    """Return the axes of a movie as letters.
+
+    Raises
+    ------
+    InvalidInputError
+        OME-Zarr allows no such axes.
+    """
+    names = axis_names(recording.axes, dimensions)
+    ordered = [name for name in _ORDER if name in names]
+    if list(names) != ordered:
+        raise InvalidInputError(
+            f"axes are {', '.join(names)}; OME-Zarr allows t, c, z, y, x in this order: say what they are by "
+            "axes=, or store the movie as a folder (container='folder')"
+        )
+    return "".join(names)
+
+
+def group_json(
+    name: str, axes: str, recording: Recording, window: Sequence[tuple[float, float]] = (), top: float = 0.0
+) -> bytes:
+    """Return ``zarr.json`` of the group.
+
+    Parameters
+    ----------
+    name : str
+        Name of the image.
+    axes : str
+        Letters, :func:`ome_axes`.
+    recording : Recording
+        Pixel sizes, frame rate and names of channels.
+    window : sequence of (float, float)
+        Contrast limits of each channel. Without them no ``omero`` is written.
+    top : float
+        Greatest value that the array can hold.
+    """
+    described = []
+    scale = []
+    for letter in axes:
+        size, unit = recording.pixel_size.get(letter, (1.0, ""))
+        unit = _UNITS.get(unit, unit)
+        if letter == "t" and recording.frame_rate:
+            size, unit = 1.0 / recording.frame_rate, "second"
+        axis = {"name": letter, "type": _TYPES[letter]}
+        described.append({**axis, "unit": unit} if unit in _LENGTHS or unit == "second" else axis)
+        scale.append(float(size))
+    levels = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    ome: dict[str, Any] = {
+        "version": OME_VERSION,
+        "multiscales": [{"name": name, "axes": described, "datasets": levels}],
+    }
+    if window:
+        names = recording.channel_names
+        ome["omero"] = {
+            "channels": [
+                {
+                    "label": names[number] if number < len(names) else f"channel {number}",
+                    "color": "FFFFFF" if len(window) == 1 else _COLOURS[number % len(_COLOURS)],
+                    "active": True,
+                    "window": {"min": min(0.0, low), "max": max(top, high), "start": low, "end": high},
+                }
+                for number, (low, high) in enumerate(window)
+            ]
+        }
+    return _dump({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}})
+
+
+def array_json(array: bytes, attributes: bytes, grid: ShardGrid) -> bytes:
+    """Return ``zarr.json`` of the array from ``.zarray`` and ``.zattrs`` of the same movie."""
+    old, words = json.loads(array), json.loads(attributes)
+    compressor, filters = old["compressor"], old["filters"]
+    dtype = np.dtype(old["dtype"])
+    if filters:
+        serializer = {"name": CODEC, "configuration": {k: v for k, v in filters[0].items() if k != "id"}}
+    else:
+        endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
+        serializer = {"name": "bytes", **endian}
+    blosc = {
+        "typesize": 1 if filters else dtype.itemsize,
+        "cname": compressor["cname"],
+        "clevel": compressor["clevel"],
+        "shuffle": _SHUFFLES[compressor["shuffle"]],
+        "blocksize": compressor.get("blocksize", 0),
+    }
+    index_codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    sharding = {
+        "chunk_shape": old["chunks"],
+        "codecs": [serializer, {"name": "blosc", "configuration": blosc}],
+        "index_codecs": index_codecs,
+        "index_location": "end",
+    }
+    outer = [old["chunks"][0] * grid.per_shard, *old["chunks"][1:]]
+    content = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": old["shape"],
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": outer}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0.0 if dtype.kind == "f" else 0,
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "dimension_names": words.get("_ARRAY_DIMENSIONS"),
+        "attributes": words,
+    }
+    data = _dump({key: value for key, value in content.items() if value is not None})
+    if folder_files(data, "") != (array, attributes):
+        raise PhotonError("the metadata of this movie cannot be stored as OME-Zarr; use container='folder'")
+    return data
+
+
+def folder_files(data: bytes, url: str) -> tuple[bytes, bytes]:
+    """Return ``.zarray`` and ``.zattrs`` of the movie that ``zarr.json`` of the array describes.
+
+    Raises
+    ------
+    CorruptDataError
+        It is no array that photon_gpu stores.
+    """
+    content = load(data, url)
+    try:
+        (sharding,) = content["codecs"]
+        inside = sharding["configuration"]
+        serializer, blosc = inside["codecs"]
+        filters = None
+        if serializer["name"] == CODEC:
+            filters = [{"id": "photon", **serializer["configuration"]}]
+        if (sharding["name"], blosc["name"]) != ("sharding_indexed", "blosc"):
+            raise ValueError(f"codecs {sharding['name']!r}, {blosc['name']!r}")
+        if filters is None and serializer["name"] != "bytes":
+            raise ValueError(f"codec {str(serializer['name'])[:40]!r}")
+        settings = blosc["configuration"]
+        compressor = {
+            "id": "blosc",
+            "cname": settings["cname"],
+            "clevel": settings["clevel"],
+            "shuffle": _SHUFFLES.index(settings["shuffle"]),
+        }
+        if settings["blocksize"]:
+            compressor["blocksize"] = settings["blocksize"]
+        dtype = np.dtype(content["data_type"])
+        array = {
+            "chunks": inside["chunk_shape"],
+            "compressor": compressor,
+            "dtype": dtype.newbyteorder("<").str if dtype.itemsize > 1 else dtype.str,
+            "fill_value": None,
+            "filters": filters,
+            "order": "C",
+            "shape": content["shape"],
+            "zarr_format": 2,
+        }
+        return _dump(array), _dump(content["attributes"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptDataError(f"{url}: 0/zarr.json describes no movie of photon_gpu: {error!r}") from error
+
+
+def grid_of(data: bytes, url: str) -> ShardGrid:
+    """Return the division into shards that ``zarr.json`` of the array states.
+
+    Raises
+    ------
+    CorruptDataError
+        It states none that photon_gpu writes.
+    """
+    content = load(data, url)
+    try:
+        outer = content["chunk_grid"]["configuration"]["chunk_shape"]
+        inner = content["codecs"][0]["configuration"]["chunk_shape"]
+        shape, sizes = content["shape"], [*content["shape"], *inner, *outer]
+        whole = all(type(size) is int and 1 <= size < 1 << 48 for size in sizes)
+        same_axes = len(shape) == len(inner) == len(outer) and inner[1:] == outer[1:]
+        if not whole or not same_axes or outer[0] % inner[0] or outer[0] // inner[0] > 1 << 24:
+            raise ValueError(f"chunks {str(inner)[:60]} in shards {str(outer)[:60]}")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CorruptDataError(f"{url}: 0/zarr.json states no shards of photon_gpu: {error!r}") from error
+    return ShardGrid(tuple(shape), tuple(inner), outer[0] // inner[0])
+
+
+def load(data: bytes, url: str) -> dict[str, Any]:
+    """Return the content of a ``zarr.json``."""
+    if len(data) > _LARGEST_JSON:
+        raise CorruptDataError(f"{url}: zarr.json has {len(data):,} bytes; that is no metadata")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDataError(f"{url}: zarr.json is not JSON ({error})") from error
+    if not isinstance(content, dict) or content.get("zarr_format") != 3:
+        raise CorruptDataError(f"{url}: zarr.json is not of Zarr v3")
+    return content
+
+
+def _dump(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=4, allow_nan=False).encode()

@@ -1,0 +1,348 @@
+"""Show an OME-Zarr movie as the folder that it would be in Zarr v2, and write that folder in shards.
+
+Callers read and write ``.zarray``, ``.zattrs`` and chunks by their names in a folder (FORMAT.md, "A movie is
+a folder"). FORMAT.md, "A movie as OME-Zarr", says where their bytes lie.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.regular_file import open_regular
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.store import durable, manifest
+from photon_gpu.store.chunk_grid import chunk_number
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store.ome_zarr.metadata import array_json, folder_files, grid_of, load
+from photon_gpu.store.ome_zarr.shards import ShardGrid, pack_index, unpack_index
+from photon_gpu.store.storage import LARGEST_FILE, Storage, store_errors
+
+SUFFIX = ".ome.zarr"
+CONTAINERS = ("folder", "ome-zarr")
+
+LEVEL = "0"
+"""Folder of the array, below the group."""
+
+GROUP_JSON, ARRAY_JSON = "zarr.json", f"{LEVEL}/zarr.json"
+
+
+class OmeZarrStorage(Storage):
+    """Files of one movie in the container ``ome-zarr``, by their names in a folder.
+
+    A name that begins with ``/`` is that of a file below the root which is no part of the movie. A shard is
+    written once all its chunks are there; until then their compressed bytes are in memory.
+    """
+
+    container = "ome-zarr"
+
+    def __init__(
+        self, fs: Any, root: str, *, write_options: dict[str, Any] | None = None, store: str = ""
+    ) -> None:
+        super().__init__(fs, root, write_options=write_options, store=store)
+        self._lock = threading.Lock()
+        self._grid: ShardGrid | None = None
+        self._group = b""
+        self._pending: dict[int, dict[int, bytes]] = {}
+        self._read_back: set[int] = set()
+        self._indexes: dict[int, list[tuple[int, int] | None]] = {}
+        self.written: dict[str, list[Any]] = {}
+        """Size and checksum of the shards and metadata that were written, by their names below the root."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.fs, self.root, self.write_options, self.store)
+
+    def begin(self, grid: ShardGrid, group: bytes) -> None:
+        """Set what a writer must know before its first chunk: the shards, and ``zarr.json`` of the group."""
+        self._grid, self._group = grid, group
+
+    def sibling(self, tag: str) -> Storage:
+        """Return a folder beside this one, in the same container."""
+        other = super().sibling(tag)
+        return _again(other.fs, other.root, other.write_options, other.store)
+
+    def path(self, name: str) -> str:
+        """Return the path of the file that holds this one."""
+        if name.startswith("/"):
+            return self.root + name
+        if (number := chunk_number(name)) is not None:
+            name = self.grid.shard_name(number)
+        return f"{self.root}/{GROUP_JSON if name == ARRAY else f'{LEVEL}/{_below(name)}'}"
+
+    @property
+    def grid(self) -> ShardGrid:
+        """The division into shards."""
+        if self._grid is None:
+            try:
+                self._grid = grid_of(super().read(ATTRIBUTES), self.url)
+            except FileNotFoundError as error:
+                raise CorruptDataError(
+                    f"{self.url}: {ARRAY_JSON} is missing (it states the shards)"
+                ) from error
+        return self._grid
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file, as it would be in a folder."""
+        if (number := chunk_number(name)) is not None:
+            return self._read_chunk(number)
+        if name not in (ARRAY, ATTRIBUTES):
+            return super().read(name)
+        if name == ARRAY:
+            load(super().read(ARRAY), self.url)
+        data = super().read(ATTRIBUTES)
+        content = folder_files(data, self.url)[name == ATTRIBUTES]
+        if not self._group and (grid := grid_of(data, self.url)) != self._grid:
+            self._grid, self._indexes = grid, {}
+        return content
+
+    def read_stored(self, name: str) -> bytes:
+        """Return the bytes of a file by its name below the root."""
+        return super().read(f"/{name}")
+
+    def holds(self, name: str, data: bytes) -> bool:
+        """Whether a file holds these bytes; a chunk in memory is compared when its shard is written."""
+        number = chunk_number(name)
+        if number is None:
+            return super().holds(name, data)
+        shard = number // self.grid.per_shard
+        with self._lock:
+            if number in self._pending.get(shard, {}):
+                self._read_back.add(number)
+                return self._pending[shard][number] == data
+        return self._read_chunk(number) == data
+
+    def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
+        """Write a file; the last missing chunk of a shard writes the shard."""
+        number = chunk_number(name)
+        if number is None:
+            if name in (ARRAY, ATTRIBUTES):
+                raise PhotonError(f"{self.url}: {name} is written together with the manifest only")
+            super().write(name, data, listed=listed)
+            return
+        grid = self.grid
+        shard = number // grid.per_shard
+        with self._lock:
+            pieces = self._pending.setdefault(shard, {})
+            pieces[number] = bytes(data)  # the caller uses its memory again
+            if len(pieces) < len(grid.numbers(shard)):
+                return
+        self._write_shard(shard, [pieces[one] for one in grid.numbers(shard)])
+
+    def write_in_order(
+        self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None
+    ) -> None:
+        """Write the manifest, which lists the shards, then both ``zarr.json``, the group's last."""
+        if others is not None:
+            others()
+        if self._pending:
+            raise PhotonError(f"{self.url}: {len(self._pending)} shards lack chunks; nothing was published")
+        content = dict(files)
+        array = array_json(content[ARRAY], content[ATTRIBUTES], self.grid)
+        stored = {GROUP_JSON: self._group, ARRAY_JSON: array}
+        self.written |= {name: manifest.entry(data) for name, data in stored.items()}
+        index = manifest.read(content[manifest.NAME], self.url)
+        texts = {name: content[name] for name in (ATTRIBUTES, ARRAY)}
+        entries = {name: entry for name, entry in index.files.items() if name not in texts}
+        content[manifest.NAME] = manifest.pack(entries, texts, container=self.written)
+        for name, data in content.items():
+            if name not in texts:
+                self.write(name, data)
+        super().write(ATTRIBUTES, array)
+        super().write(ARRAY, self._group)
+
+    def names(self) -> list[str]:
+        """Return the names that the files would have in a folder; chunks as their shards should hold them."""
+        stored = super().names()
+        if self._grid is None and ARRAY_JSON in stored:
+            with suppress(PhotonError, FileNotFoundError):
+                self._grid = grid_of(super().read(ATTRIBUTES), self.url)
+        names = [name for one in stored for name in self._shown(one)]
+        return sorted(names)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, or the whole shard of a chunk, and the folders that this leaves empty."""
+        super().delete(name)
+        if not self.local:
+            return
+        for folder in Path(self.path(name)).parents:
+            if folder == Path(self.root) or not folder.is_relative_to(self.root):
+                return
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+
+    def index(self, shard: int) -> list[tuple[int, int] | None]:
+        """Return offset and size of each chunk of a shard; they are read once."""
+        if shard not in self._indexes:
+            name = self._shard_path(shard)
+            data = self._range(name, -self.grid.index_bytes, None)
+            self._indexes[shard] = unpack_index(data, self.grid, f"{self.url}/{name}")
+        return self._indexes[shard]
+
+    def shard_problem(self, name: str, size: int, files: dict[str, list[Any]]) -> str:
+        """Compare the index of a shard with the manifest's entries of its chunks; return what differs.
+
+        The bytes of the shard are those of its chunks and of this index, and no others.
+        """
+        shard = self.grid.shard_of(name.removeprefix(f"{LEVEL}/"))
+        if shard is None:
+            return "the manifest lists a shard that the movie does not have"
+        sizes = [files.get(self.grid.chunk_name(one), [-1])[0] for one in self.grid.numbers(shard)]
+        if -1 in sizes or sum(sizes) + self.grid.index_bytes != size:
+            return f"it has {size:,} bytes; its chunks and its index have others"
+        try:
+            self._indexes.pop(shard, None)
+            self.index(shard)
+        except PhotonError as error:
+            return str(error)
+        expected = unpack_index(pack_index(sizes, self.grid.per_shard), self.grid, name)
+        return "" if self.index(shard) == expected else "its index does not list its chunks back to back"
+
+    def _read_chunk(self, number: int) -> bytes:
+        grid = self.grid
+        if not 0 <= number < grid.chunk_count:
+            raise FileNotFoundError(f"{self.url}: no chunk {number}")
+        shard = number // grid.per_shard
+        entry = self.index(shard)[number % grid.per_shard]
+        name = self._shard_path(shard)
+        if entry is None:
+            raise FileNotFoundError(f"{self.url}/{name} does not hold chunk {number}")
+        offset, size = entry
+        if size > LARGEST_FILE or offset >= 1 << 62:
+            raise CorruptDataError(f"{self.url}/{name}: its index states {size:,} bytes from {offset:,} on")
+        data = self._range(name, offset, offset + size)
+        if len(data) != size:
+            raise CorruptDataError(f"{self.url}/{name}: {len(data):,} bytes of {size:,} from {offset:,} on")
+        return data
+
+    def _shown(self, stored: str) -> list[str]:
+        """Names in a folder of what a stored file holds."""
+        if stored == GROUP_JSON:
+            return [ARRAY]
+        folder, slash, name = stored.partition("/")
+        if not slash or folder != LEVEL:
+            return [f"/{stored}"]
+        if stored == ARRAY_JSON:
+            return [ATTRIBUTES]
+        if self._grid is not None and (shard := self._grid.shard_of(name)) is not None:
+            return [self._grid.chunk_name(number) for number in self._grid.numbers(shard)]
+        return [name if "/" not in name and chunk_number(name) is None else f"/{stored}"]
+
+    def _shard_path(self, shard: int) -> str:
+        return f"{LEVEL}/{self.grid.shard_name(shard * self.grid.per_shard)}"
+
+    def _range(self, name: str, start: int, end: int | None) -> bytes:
+        """Return a range of the bytes of a file, of which a negative start counts from the end."""
+        path = f"{self.root}/{name}"
+        if not self.local:
+            return self._remote_range(name, start, end)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            first = max(0, size + start) if start < 0 else start
+            last = size if end is None else min(end, size)
+            file.seek(first)
+            parts = []
+            while first < last and (part := file.read(last - first)):
+                parts.append(part)
+                first += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _remote_range(self, name: str, start: int, end: int | None) -> bytes:
+        with store_errors(lambda: f"reading {self.url}/{name}", self.store):
+            return bytes(self.fs.cat_file(f"{self.root}/{name}", start=start, end=end))
+
+    def _write_shard(self, shard: int, pieces: list[bytes]) -> None:
+        name = self._shard_path(shard)
+        index = pack_index([len(piece) for piece in pieces], self.grid.per_shard)
+        parts = [*pieces, index]
+        crc = 0
+        for part in parts:
+            crc = crc32(part, crc)
+        path = f"{self.root}/{name}"
+        if self.local:
+            durable.make_folder(str(PurePosixPath(path).parent))
+            with durable.replacing(path) as file:
+                for part in parts:
+                    file.write(part)
+        else:
+            with store_errors(lambda: f"writing {self.url}/{name}", self.store):
+                self.fs.pipe_file(path, b"".join(parts), **self.write_options)
+        with self._lock:
+            self.written[name] = [sum(map(len, parts)), f"{crc:08x}"]
+            self._indexes.pop(shard, None)
+            numbers = self.grid.numbers(shard)
+            compare = self._read_back & set(numbers)
+        for number in sorted(compare):
+            if self._read_chunk(number) != pieces[number - numbers.start]:
+                raise CorruptDataError(
+                    f"{self.url}: {name} reads back other bytes of chunk {number} than were written; the "
+                    "disk or the store altered them: nothing was kept"
+                )
+        with self._lock:
+            self._pending.pop(shard, None)
+            self._read_back -= compare
+
+
+def movie_storage(
+    url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None
+) -> Storage:
+    """Return the files of a stored movie in either container.
+
+    A name that ends in ``.ome.zarr`` is that of the container ``ome-zarr``, unless a folder is there.
+    """
+    storage = Storage.at(url, storage_options)
+    if isinstance(url, Storage):
+        return url
+    local_group = storage.local and Path(storage.root, GROUP_JSON).is_file()
+    if not local_group and (not storage.root.endswith(SUFFIX) or storage.exists(ARRAY)):
+        return storage
+    return _again(storage.fs, storage.root, storage.write_options, storage.store)
+
+
+def in_container(storage: Storage, container: str | None) -> Storage:
+    """Return a destination in a container; None takes the one that its name implies.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such container, or the name does not end in ``.ome.zarr``.
+    """
+    if container is not None and container not in CONTAINERS:
+        raise InvalidInputError(f"container is {container!r}; 'folder' and 'ome-zarr' are possible")
+    if container == "ome-zarr" and not storage.root.endswith(SUFFIX):
+        raise InvalidInputError(
+            f"{storage.url}: the name of an OME-Zarr movie ends in {SUFFIX}; give such a name"
+        )
+    if container == "folder" or not storage.root.endswith(SUFFIX):
+        return storage
+    return _again(storage.fs, storage.root, storage.write_options, storage.store)
+
+
+def refuse_ome_zarr(storage: Storage, what: str, remedy: str) -> None:
+    """Raise InvalidInputError if a movie is, or would be, in the container ``ome-zarr``.
+
+    Parameters
+    ----------
+    storage : Storage
+    what : str
+        Subject of the sentence "... cannot write OME-Zarr yet".
+    remedy : str
+    """
+    if storage.root.endswith(SUFFIX) or isinstance(storage, OmeZarrStorage):
+        raise InvalidInputError(
+            f"{storage.url}: {what} cannot write OME-Zarr yet, only photon_gpu.encode can: {remedy}"
+        )
+
+
+def _below(name: str) -> str:
+    return "zarr.json" if name == ATTRIBUTES else name
+
+
+def _again(fs: Any, root: str, write_options: dict[str, Any], store: str) -> OmeZarrStorage:
+    return OmeZarrStorage(fs, root, write_options=write_options, store=store)

@@ -1,0 +1,79 @@
+"""What an encode to the container ``ome-zarr`` needs beside chunks: axes, shards, contrast limits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.recording import Recording
+from photon_gpu.settings import EncodeSettings
+from photon_gpu.sources.base import Source
+from photon_gpu.store.ome_zarr.metadata import group_json, ome_axes
+from photon_gpu.store.ome_zarr.shards import ShardGrid
+from photon_gpu.store.ome_zarr.storage import SUFFIX, OmeZarrStorage
+from photon_gpu.store.storage import Storage
+
+_DARK, _BRIGHT = 0.1, 99.9  # percentiles of one frame that the contrast limits lie at
+
+
+def check_container(
+    storage: Storage, movie: Source, settings: EncodeSettings, *, overwrite: bool, resume: bool
+) -> None:
+    """Refuse what the container of a destination cannot do.
+
+    Raises
+    ------
+    InvalidInputError
+        The container is ``ome-zarr``, and the movie's axes or an option do not fit it.
+    """
+    if not isinstance(storage, OmeZarrStorage):
+        return
+    ome_axes(movie.recording, len(movie.shape))
+    refused = {
+        "resume": (resume, "delete what a killed encode left there, and encode again"),
+        "with_decoder": (settings.with_decoder, "the decoder in one file reads folders"),
+        "overwrite": (overwrite and not storage.local, "delete the movie at this URL first"),
+    }
+    for option, (given, remedy) in refused.items():
+        if given:
+            raise InvalidInputError(
+                f"{storage.url}: {option} is not possible for an OME-Zarr movie: {remedy}, or "
+                "store the movie as a folder (container='folder')"
+            )
+
+
+def begin(
+    storage: Storage, name: str, movie: Source, recording: Recording, layout: Layout, chunk: tuple[int, ...]
+) -> None:
+    """Tell the destination its shards and the metadata of its image, before the first chunk."""
+    if not isinstance(storage, OmeZarrStorage):
+        return
+    axes = ome_axes(recording, len(movie.shape))
+    window = _contrast(movie, layout, axes)
+    top = float(np.iinfo(movie.dtype).max) if movie.dtype.kind in "iu" else 0.0
+    if layout.encoding.layout == "plain":
+        top = 0.0
+    image = name.rstrip("/").split("/")[-1].removesuffix(SUFFIX)
+    group = group_json(image, axes, recording, window, top)
+    storage.begin(ShardGrid.of(movie.shape, chunk, movie.dtype.itemsize), group)
+
+
+def _contrast(movie: Source, layout: Layout, axes: str) -> list[tuple[float, float]]:
+    """Contrast limits of each channel, of the values that the array holds, from the middle frame."""
+    if movie.device is not None:
+        return []
+    middle = movie.shape[0] // 2
+    frame = np.asarray(movie.read(middle, middle + 1))
+    channels = np.moveaxis(frame, axes.index("c"), 0) if "c" in axes else frame[None]
+    encodings = [one.encoding for one in layout.channels]
+    limits = []
+    for number, values in enumerate(channels):
+        encoding = encodings[number if len(encodings) > 1 else 0]
+        if encoding.layout == "plain" and encoding.noise is not None:
+            values = anscombe(values, encoding.noise)
+        finite = values[np.isfinite(values)]
+        low, high = np.percentile(finite, (_DARK, _BRIGHT)) if finite.size else (0.0, 1.0)
+        limits.append((float(low), float(max(high, low + 1.0))))
+    return limits

@@ -1,0 +1,288 @@
+"""Movies in the container ome-zarr: what others read, every damage, every refusal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import photon_gpu as pg
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, StoreExistsError
+from photon_gpu.reader.export import export
+from photon_gpu.recording import Recording
+from photon_gpu.store.ome_zarr import shards
+from photon_gpu.store.ome_zarr.metadata import group_json, ome_axes
+from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
+from tests.support.camera import CAMERA, camera_movie
+
+VALUES = camera_movie(75, 17, 23)
+OPTIONS = {"noise": CAMERA, "chunk_frames": 10, "preset": "fast"}
+LAYOUTS = ("plain", "compact", "lossless")
+
+
+@pytest.fixture(autouse=True)
+def three_chunks_in_a_shard(monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 3 * 10 * 17 * 23 * 2)
+
+
+@pytest.fixture(params=LAYOUTS)
+def url(request, tmp_path):
+    pg.encode(VALUES, tmp_path / "m.ome.zarr", layout=request.param, **OPTIONS)
+    return str(tmp_path / "m.ome.zarr")
+
+
+def stored_values(movie):
+    return movie[...] if movie.layout == "plain" else movie.counts[...]
+
+
+def test_holds_what_a_folder_holds_chunk_by_chunk(url, tmp_path):
+    movie = pg.open(url)
+    pg.encode(VALUES, tmp_path / "m.zarr", layout=movie.layout, **OPTIONS)
+    folder = pg.open(tmp_path / "m.zarr")
+    for number in range(8):
+        assert movie.chunk_bytes(number) == folder.chunk_bytes(number)
+    np.testing.assert_array_equal(movie[...], folder[...])
+    np.testing.assert_array_equal(movie.counts[[1, 74, 30]], folder.counts[[1, 74, 30]])
+    assert movie.attrs == folder.attrs
+    assert sorted(path.name for path in Path(url, "0", "c").iterdir()) == ["0", "1", "2"]
+    assert pg.verify(url, deep=True).ok
+    copy = pickle.loads(pickle.dumps(movie))
+    np.testing.assert_array_equal(copy.counts[3], folder.counts[3])
+
+
+def test_zarr_python_opens_it_and_its_group_has_one_array(url):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        group = zarr.open_group(url, mode="r")
+        ((name, array),) = group.members()
+    assert (name, array.shards, array.chunks) == ("0", (30, 17, 23), (10, 17, 23))
+    assert array.metadata.dimension_names == ("t", "y", "x")
+    np.testing.assert_array_equal(array[...], stored_values(pg.open(url)))
+
+
+def test_xarray_zarrs_and_tensorstore_open_it(tmp_path):
+    xarray, tensorstore = pytest.importorskip("xarray"), pytest.importorskip("tensorstore")
+    pytest.importorskip("zarrs")
+    url = str(tmp_path / "m.ome.zarr")
+    pg.encode(VALUES, url, **OPTIONS)
+    values = pg.open(url)[...]
+    np.testing.assert_array_equal(xarray.open_zarr(url, consolidated=False)["0"].values, values)
+    place = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{url}/0/"}}
+    np.testing.assert_array_equal(tensorstore.open(place).result().read().result(), values)
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        np.testing.assert_array_equal(zarr.open_group(url, mode="r")["0"][...], values)
+
+
+def test_ome_zarr_models_accept_it(url):
+    models = pytest.importorskip("ome_zarr_models")
+    assert models.open_ome_zarr(zarr.open_group(url, mode="r")).attributes.ome.version == "0.5"
+
+
+def test_channels_with_models_of_their_own(tmp_path):
+    values = VALUES[:60].reshape(30, 2, 17, 23)
+    url = tmp_path / "two.ome.zarr"
+    pg.encode(values, url, layout="compact", axes="tcyx", **OPTIONS | {"noise": [CAMERA, CAMERA]})
+    movie, array = pg.open(url), zarr.open_group(str(url), mode="r")["0"]
+    np.testing.assert_array_equal(array[...], movie.counts[...])
+    channels = json.loads((url / "zarr.json").read_text())["attributes"]["ome"]["omero"]["channels"]
+    assert [one["label"] for one in channels] == ["channel 0", "channel 1"]
+    low, high = channels[1]["window"]["start"], channels[1]["window"]["end"]
+    assert values[15, 1].min() <= low < high <= values[15, 1].max()
+
+
+def test_group_states_axes_units_scale_and_channels():
+    recording = Recording(
+        axes="tcyx",
+        channel_names=("green", "red"),
+        pixel_size={"y": (0.5, "µm"), "x": (0.25, "furlong")},
+        frame_rate=20.0,
+    )
+    ome = json.loads(group_json("m", "tcyx", recording, [(1, 9), (2, 8)], 255.0))["attributes"]["ome"]
+    (image,) = ome["multiscales"]
+    assert image["axes"] == [
+        {"name": "t", "type": "time", "unit": "second"},
+        {"name": "c", "type": "channel"},
+        {"name": "y", "type": "space", "unit": "micrometer"},
+        {"name": "x", "type": "space"},
+    ]
+    scale = [{"type": "scale", "scale": [0.05, 1.0, 0.5, 0.25]}]
+    assert image["datasets"] == [{"path": "0", "coordinateTransformations": scale}]
+    assert [one["label"] for one in ome["omero"]["channels"]] == ["green", "red"]
+    assert ome["omero"]["channels"][1]["window"] == {"min": 0.0, "max": 255.0, "start": 2, "end": 8}
+    with pytest.raises(InvalidInputError, match="in this order"):
+        ome_axes(Recording(axes="tzcyx"), 5)
+    with pytest.raises(InvalidInputError, match="in this order"):
+        ome_axes(Recording(), 6)
+
+
+def damages(url):
+    """Each file of a movie, flipped at the start, in the middle and at its end, cut off, and deleted."""
+    for path in sorted(Path(url).rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            for at in {0, len(data) // 2, len(data) - 30, len(data) - 1}:
+                yield path, data, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+            yield path, data, data[:-1]
+            yield path, data, data + b"\0"
+            yield path, data, b""
+            yield path, data, None
+
+
+def test_every_damage_is_reported_and_none_gives_other_values(url):
+    whole = pg.open(url).counts[...]
+    seen = 0
+    for path, data, damaged in damages(url):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(PhotonError):
+                assert not pg.verify(url).ok, (path, damaged and len(damaged))
+            try:
+                values = pg.open(url).counts[...]
+            except PhotonError:
+                pass
+            else:
+                if path.name != ".manifest.json":
+                    np.testing.assert_array_equal(values, whole)
+        path.write_bytes(data)
+        seen += 1
+    assert seen > 40
+    assert pg.verify(url).ok
+
+
+def test_lost_frames_of_a_damaged_shard_are_named(url):
+    shard = Path(url, "0", "c", "1", "0", "0")
+    data = shard.read_bytes()
+    shard.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    assert pg.verify(url).lost == ((30, 39),)
+    with pytest.raises(CorruptDataError, match="frames 30 to 39"):
+        pg.open(url)[35]
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert pg.verify(url).lost == ((30, 59),)
+    shard.unlink()
+    assert pg.verify(url).lost == ((30, 59),)
+    np.testing.assert_array_equal(pg.open(url).counts[60:].shape, (15, 17, 23))
+
+
+@pytest.mark.parametrize("check", [False, True, "full", "sample"])
+def test_a_disk_that_alters_a_shard_is_caught_if_chunks_are_read_back(check, tmp_path, monkeypatch):
+    true_range = OmeZarrStorage._range
+
+    def altered(self, name, start, end):
+        data = true_range(self, name, start, end)
+        return data if start < 0 else data[:-1] + bytes([data[-1] ^ 1])
+
+    monkeypatch.setattr(OmeZarrStorage, "_range", altered)
+    url = tmp_path / "m.ome.zarr"
+    if check in (False, "sample"):
+        pg.encode(VALUES, url, check=check, **OPTIONS)
+        return
+    with pytest.raises(CorruptDataError, match="reads back other bytes"):
+        pg.encode(VALUES, url, check=check, **OPTIONS)
+    assert not url.exists()
+
+
+def test_a_failed_encode_leaves_nothing_and_nothing_opens_before_the_end(tmp_path, monkeypatch):
+    url = tmp_path / "m.ome.zarr"
+    finished = OmeZarrStorage.write_in_order
+
+    def fail(self, files, others=None):
+        assert not (url / "zarr.json").exists()
+        finished(self, files, others)
+        raise OSError("no")
+
+    monkeypatch.setattr(OmeZarrStorage, "write_in_order", fail)
+    with pytest.raises(OSError, match="no"):
+        pg.encode(VALUES, url, **OPTIONS)
+    assert not url.exists()
+
+
+def test_overwrite_replaces_a_movie_and_nothing_else(tmp_path):
+    url = tmp_path / "m.ome.zarr"
+    pg.encode(VALUES, url, **OPTIONS)
+    with pytest.raises(StoreExistsError):
+        pg.encode(VALUES, url, **OPTIONS)
+    pg.encode(VALUES[:40], url, layout="compact", overwrite=True, **OPTIONS)
+    assert pg.open(url).shape[0] == 40
+    assert pg.verify(url).ok
+    assert [path.name for path in tmp_path.iterdir()] == ["m.ome.zarr"]
+    (url / "labels").mkdir()
+    (url / "labels" / "zarr.json").write_text("{}")
+    assert [problem.name for problem in pg.verify(url).problems] == ["/labels/zarr.json"]
+    with pytest.raises(StoreExistsError, match="labels"):
+        pg.encode(VALUES, url, overwrite=True, **OPTIONS)
+    shutil.rmtree(url)
+    pg.encode(VALUES, url, container="folder", **OPTIONS)
+    assert pg.open(url).storage.container == "folder"
+    with pytest.raises(StoreExistsError):
+        pg.encode(VALUES, url, overwrite=True, **OPTIONS)
+    assert pg.verify(url).ok
+
+
+def test_every_entrance_that_cannot_write_it_says_so(tmp_path):
+    url, folder = tmp_path / "m.ome.zarr", tmp_path / "folder.zarr"
+    pg.encode(VALUES, url, **OPTIONS)
+    pg.encode(VALUES, folder, **OPTIONS)
+    new = tmp_path / "new.ome.zarr"
+    refused = [
+        lambda: pg.LiveWriter(new, frame_shape=(17, 23), dtype="uint16", noise=CAMERA),
+        lambda: pg.encode_many([VALUES], [new], client=None, noise=CAMERA),
+        lambda: export(pg.open(folder), new),
+        lambda: pg.repair(url, VALUES),
+        lambda: pg.recover(url),
+        lambda: pg.encode(VALUES, new, resume=True, **OPTIONS),
+        lambda: pg.encode(VALUES, new, with_decoder=True, **OPTIONS),
+        lambda: pg.encode(VALUES, "memory://new.ome.zarr", overwrite=True, **OPTIONS),
+        lambda: pg.encode(VALUES[:40].reshape(20, 2, 1, 17, 23), new, axes="tzcyx", **OPTIONS),
+        lambda: pg.encode(VALUES, tmp_path / "new.zarr", container="ome-zarr", **OPTIONS),
+        lambda: pg.encode(VALUES, new, container="tiff", **OPTIONS),
+    ]
+    for number, call in enumerate(refused):
+        with pytest.raises(InvalidInputError, match=r"OME-Zarr|container") as caught:
+            call()
+        assert len(str(caught.value)) <= 300 + len(str(tmp_path)), number
+    assert not new.exists()
+    assert pg.verify(url).ok
+
+
+def test_a_frame_costs_two_range_requests(monkeypatch):
+    url = "memory://counted.ome.zarr"
+    pg.encode(VALUES, url, **OPTIONS)
+    movie = pg.open(url)
+    movie.manifest  # noqa: B018
+    requests = []
+    fetch = movie.storage.fs.cat_file
+    monkeypatch.setattr(
+        movie.storage.fs, "cat_file", lambda path, **options: requests.append(path) or fetch(path, **options)
+    )
+    movie.counts[42]
+    assert len(requests) == 2
+    movie.close()
+    movie.counts[35]
+    assert len(requests) == 3
+    pg.Storage.at(url).delete_folder()
+
+
+def test_a_movie_is_a_source(url):
+    if pg.open(url).layout == "plain":
+        with pytest.raises(InvalidInputError, match="photon movie already"):
+            pg.open_source(url)
+        return
+    source = pg.open_source(url)
+    assert (source.shape, source.recording.axes) == (VALUES.shape, "tyx")
+    np.testing.assert_array_equal(source.read(28, 33), pg.open(url).counts[28:33])
+
+
+def test_a_shard_holds_at_least_a_quarter_of_a_gigabyte(monkeypatch):
+    monkeypatch.undo()
+    grid = shards.ShardGrid.of((5000, 512, 512), (100, 512, 512), 2)
+    assert (grid.per_shard, grid.index_bytes) == (5, 84)
+    assert shards.ShardGrid.of((250, 512, 512), (100, 512, 512), 2).per_shard == 3
+    assert shards.ShardGrid.of((99, 9000, 9000), (9, 9000, 9000), 2).per_shard == 1
