@@ -15,10 +15,10 @@ import photon_gpu as pg
 from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import BatchError, InvalidInputError, StoreExistsError
 from photon_gpu.store import manifest
-from tests.estimate.test_noise_check import of
 from tests.support import servers
 from tests.support.clusters import NOISE, SETTINGS, stored
 from tests.support.deadly import Deadly
+from tests.support.lab_cameras import of
 
 
 @pytest.mark.parametrize("on", ["cluster", "machine"])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.estimate.test_noise_check import CAMERAS, movie, of
 from tests.live.recovery.test_recover import killed as kill
+from tests.support.lab_cameras import CAMERAS, movie, of
 
 
 def begin(url, data, **options):
