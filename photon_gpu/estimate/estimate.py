@@ -15,7 +15,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
 from photon_gpu.estimate.clipped_dark import clipped_dark
-from photon_gpu.estimate.cross_checks.fixed_pattern import Stripes, Undiluted, stripes, undiluted
+from photon_gpu.estimate.cross_checks.fixed_pattern import Undiluted, undiluted
 from photon_gpu.estimate.cross_checks.frames import frame_noise
 from photon_gpu.estimate.cross_checks.rank import missing_rank
 from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
@@ -23,7 +23,7 @@ from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
 from photon_gpu.estimate.line import LineFit, NoiseLine, fit
 from photon_gpu.estimate.pairs import Cells, gather, gather_ways
-from photon_gpu.estimate.pixel_light import pooled
+from photon_gpu.estimate.pixel_light import Pooled, pooled
 from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.estimate.value_histogram import HistogramLevels, survey
@@ -39,7 +39,7 @@ _SIGMAS = 1.96
 _CLIPPED = 3e-4  # Share of clipped values that changes a variance by a thousandth.
 _COMB = 0.25  # Relative difference between the gain and the distance of levels in photon counts.
 _KNOWN = 0.25  # Relative error of the gain above which single photons cannot be judged.
-_WAYS: tuple[Literal["square", "corners", "local"], ...] = ("square", "corners", "local")
+_WAYS: tuple[Literal["square", "corners"], ...] = ("square", "corners")
 _GRAVITY = {"REFUSE": 0, "WARN": 1, "NOTE": 2}
 
 
@@ -164,12 +164,13 @@ def _estimate_frames(
     point = _dark_recording(dark, seed, budget_bytes) if dark is not None else None
     levels = survey(windows)
     smooth = pairs == "time"
-    better = pooled(windows) if smooth else None
-    if smooth and better is None:
-        cells, *others = gather_ways(windows, _WAYS, top=levels.top, bottom=levels.bottom)
+    light = pooled(windows) if smooth else None
+    better = light if light is not None and light.needed else None
+    apart = None
+    if light is not None and better is None:
+        cells, apart = gather_ways(windows, _WAYS, top=levels.top, bottom=levels.bottom)
     else:
         cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=smooth, pooled=better)
-        others = []
     if cells.count.sum() < 100:
         findings.append(_flat(levels))
         return _nothing(name, findings)
@@ -178,12 +179,13 @@ def _estimate_frames(
         findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
         findings.append(_flat(levels))
         return _nothing(name, findings)
-    sound = [(other, _clean_cells(other, clipped_floor)) for other in others]
-    fitted = _fit(cells, usable, pairs, sound, stripes(windows))
+    fitted = _fit(cells, usable, pairs)
     if fitted is None:
         findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
         findings.append(_flat(levels) if cells.form("square")[usable].any() else _noiseless())
         return _nothing(name, findings)
+    if light is not None and apart is not None and fitted.line.gain > 0:
+        fitted = _without_pattern(fitted, apart, _clean_cells(apart, clipped_floor), windows, light)
     return _judge(name, levels, fitted, point, findings, pairs, windows, clipped_floor)
 
 
@@ -231,14 +233,8 @@ def _usable(cells: Cells, levels: HistogramLevels) -> tuple[NDArray, bool]:
     return (unsaturated, False) if natural else (above, True)
 
 
-def _fit(
-    cells: Cells,
-    usable: NDArray,
-    pairs: str,
-    others: Sequence[tuple[Cells, NDArray]],
-    striped: Stripes,
-) -> _Fitted | None:
-    """Fit the line; ``others`` are the same samples by the light of other pixels, and which are usable."""
+def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
+    """Fit the line."""
     scheme = "near" if pairs == "time" else "none"
     p = LineFit(cells, usable, scheme)
     line = fit(p)
@@ -259,14 +255,28 @@ def _fit(
             if again is not None:
                 p, line = other, again
                 rho = curve.correlation(p, line)
-    pattern = None
-    for number, (apart, sound) in enumerate(others):
-        without = undiluted(p, line, apart, sound, striped) if sound.any() and line.gain > 0 else None
-        if without is not None and (number == 0 or without.glows):
-            p, line, pattern = without.problem, without.line, without
-    bend = curve.bend(p, line)
-    drawn = curve.points(p, line)
-    return _Fitted(problem=p, line=line, curve=drawn, bend=bend, correlation=rho, pattern=pattern)
+    return _drawn(p, line, rho, None)
+
+
+def _drawn(p: LineFit, line: NoiseLine, rho: Correlation, pattern: Undiluted | None) -> _Fitted:
+    return _Fitted(
+        problem=p,
+        line=line,
+        curve=curve.points(p, line),
+        bend=curve.bend(p, line),
+        correlation=rho,
+        pattern=pattern,
+    )
+
+
+def _without_pattern(
+    fitted: _Fitted, apart: Cells, usable: NDArray, windows: list[Window], light: Pooled
+) -> _Fitted:
+    """Correct the line for a fixed pattern; ``apart`` are the same samples by the light of other pixels."""
+    pattern = undiluted(fitted.problem, fitted.line, apart, usable, windows, light)
+    if pattern is None:
+        return fitted
+    return _drawn(pattern.problem, pattern.line, fitted.correlation, pattern)
 
 
 @contextmanager

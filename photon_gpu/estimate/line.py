@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.estimate.pairs import Cells
+from photon_gpu.estimate.pairs import FORMS, Cells
 
 _ROUNDS, _STEPS = 3, 12
 # From strict to "leave nothing out".
@@ -32,7 +32,7 @@ _DISAGREED = 1 / 3
 _CURVED = 0.2
 # Prior: the share of a squared contrast that motion may add to a variance. A jitter of 0.3 pixels adds 0.18,
 # of which subtracting the covariance of neighbours leaves 0.05.
-_JITTER, _JITTER_LIMIT = 0.1, 0.3
+JITTER, JITTER_LIMIT = 0.1, 0.3
 _NUGGETS = {
     "near": (("y1", 2 / 3), ("y2", -1 / 6), ("x1", 2 / 3), ("x2", -1 / 6)),
     "y": (("y1", 4 / 3), ("y2", -1 / 3)),
@@ -44,10 +44,23 @@ _NUGGETS = {
 
 def nugget(cells: Cells, scheme: str) -> NDArray:
     """``D^2/6`` minus the covariance with neighbours, extrapolated to distance 0 (``a + b*distance^2``)."""
-    value = cells.form("square").copy()
+    return nugget_of(cells.means.T, scheme)
+
+
+def nugget_of(forms: NDArray, scheme: str) -> NDArray:
+    """The same of an array of forms, in the order of ``FORMS``."""
+    value = forms[FORMS.index("square")].copy()
     for name, factor in _NUGGETS[scheme]:
-        value -= factor * cells.form(name)
-    return value
+        value -= factor * forms[FORMS.index(name)]
+    return np.asarray(value)
+
+
+def leftover(subtracted: float, disagreed: float) -> tuple[float, float]:
+    """Uncertainty of a gain from which structure was subtracted.
+
+    ``subtracted`` is what was subtracted from the gain, ``disagreed`` what far neighbours would change.
+    """
+    return _LEFTOVER * subtracted, _DISAGREED * disagreed
 
 
 def overlap(count: int) -> float:
@@ -196,12 +209,12 @@ class LineFit:
         w = np.where(used, weight * self.count, 0.0)
         design = (tools * w) @ rows.T
         if contrast:
-            design[2, 2] += self.share / _JITTER**2
+            design[2, 2] += self.share / JITTER**2
         inverse = _inverse(design)
         solution = inverse @ ((tools * w) @ value)
-        if contrast and abs(solution[2]) > _JITTER_LIMIT:
+        if contrast and abs(solution[2]) > JITTER_LIMIT:
             # This is something other than jitter: correct no further.
-            fixed = math.copysign(_JITTER_LIMIT, solution[2])
+            fixed = math.copysign(JITTER_LIMIT, solution[2])
             solution, influence = self.solve(value - fixed * rows[2], weight, used)
             return np.append(solution, fixed), np.vstack([influence, np.zeros_like(w)])
         influence = inverse @ (tools * (w * (value - solution @ rows)))
@@ -296,12 +309,12 @@ class _Units:
     def solve(self, used: NDArray) -> tuple[float, float, float]:
         design = self.design[:, :, used].sum(axis=2)
         if len(design) > 2:
-            design[2, 2] += self.p.share / _JITTER**2
+            design[2, 2] += self.p.share / JITTER**2
         right = self.right[:, used].sum(axis=1)
         solution = _inverse(design) @ right
         jitter = float(solution[2]) if len(solution) > 2 else 0.0
-        if abs(jitter) > _JITTER_LIMIT:
-            jitter = math.copysign(_JITTER_LIMIT, jitter)
+        if abs(jitter) > JITTER_LIMIT:
+            jitter = math.copysign(JITTER_LIMIT, jitter)
             solution = _inverse(design[:2, :2]) @ (right - jitter * design[:, 2])[:2]
         return float(solution[1]), float(solution[0] - self.pivot * solution[1]), jitter
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.estimate.pixel_light import Pooled, around, halves
+from photon_gpu.estimate.pixel_light import Pooled, halves
 from photon_gpu.estimate.sample import Window
 
 TILE = 16
@@ -32,7 +32,6 @@ LEVELS = 28
 # Classes of pixels from flat to steep, by the difference of the instrument between neighbours. Motion adds
 # variance in proportion to the local contrast, so flat pixels are the most informative.
 STEEPNESS = (0.3, 0.6, 0.8, 0.95)
-_WIDE = 15  # Pixels over which glow hardly changes.
 STEEPEST = 3.0  # At most so many times as bright as in the rest of the window.
 # Signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences over
 # 1 and 2 frames minus the covariance of neighbouring rows, third cumulant, D^4/18 (the fourth cumulant plus 6
@@ -74,6 +73,8 @@ class Cells:
         Mean of each form: ADU, ADU^2, ADU^3 (cube), share (full, floor).
     edges : ndarray
         Instrument levels, ADU.
+    tiles : ndarray of int
+        Number of every tile in its :class:`Tiling`.
     pairs_per_sample : float
         Mean number of second differences per sample.
     trend : bool
@@ -91,6 +92,7 @@ class Cells:
     steepness: NDArray
     means: NDArray
     edges: NDArray
+    tiles: NDArray
     pairs_per_sample: float
     trend: bool
     constant_share: float
@@ -118,13 +120,6 @@ def corners(image: NDArray) -> NDArray:
     height, width = image.shape
     padded = np.pad(image, 1, mode="reflect")
     return np.asarray(sum(padded[y : y + height, x : x + width] for y in (0, 2) for x in (0, 2)) / 4)
-
-
-def _local(image: NDArray) -> NDArray:
-    """The same minus the mean of the wider neighbourhood, plus that of the image."""
-    seen = np.isfinite(image)
-    middle = float(image[seen].mean()) if seen.any() else 0.0
-    return np.asarray(corners(image) - around(np.where(seen, image, middle), _WIDE) + middle)
 
 
 def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArray:
@@ -158,7 +153,7 @@ def _contrast(one: NDArray, other: NDArray) -> NDArray:
     return out / np.maximum(weight, 1)
 
 
-def _slopes(image: NDArray) -> NDArray:
+def slopes(image: NDArray) -> NDArray:
     """Squared slope between the neighbours of every pixel, without the pixel itself."""
     padded = np.pad(image, 1, mode="reflect")
     down = padded[2:, 1:-1] - padded[:-2, 1:-1]
@@ -193,7 +188,7 @@ def _basis(length: int, trend: bool) -> NDArray:
     return one - 2 * two + three
 
 
-def _measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
+def measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
     """All forms of one half window except the two shares, shape (len(FORMS) - 2, H, W)."""
     contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
     steady = _steady(contrast) if lines else np.ones(contrast.shape[:2], bool)
@@ -265,16 +260,15 @@ class Reference:
         Average over 3 x 3 pixels (not if rows are different images).
     pooled : Pooled or None
         Light from all other frames, if half a window is not enough.
-    around : {"square", "corners", "local"}
-        Pixels that show the light of a pixel: 3 x 3; the diagonal neighbours alone, which share no offset of
-        a pixel, row or column with it; the same minus the smooth background, which may be glow. Beside the
-        first, steepness does not use the pixel itself either.
+    around : {"square", "corners"}
+        Pixels that show the light of a pixel: 3 x 3, or the diagonal neighbours alone, which share no offset
+        of a pixel, row or column with it. With these, steepness does not use the pixel itself either.
     """
 
     windows: Sequence[Window]
     smooth: bool
     pooled: Pooled | None
-    around: Literal["square", "corners", "local"] = "square"
+    around: Literal["square", "corners"] = "square"
 
     def light(self, number: int, chosen: slice, rest: list[int], block: NDArray) -> tuple[NDArray, NDArray]:
         """Light, ADU, and squared contrast, ADU^2, of every pixel of a window whose frames are ``block``."""
@@ -284,11 +278,11 @@ class Reference:
         image = block[rest].mean(axis=0)
         if not self.smooth:
             return image, _contrast(image, image)
-        around = {"square": _box3, "corners": corners, "local": _local}[self.around]
+        around = {"square": _box3, "corners": corners}[self.around]
         light, factor = _followed(around(image), around(block[chosen].mean(axis=0)))
         # The noise of a pixel itself makes it look steep, and read noise differs between the pixels
         # of a camera.
-        steepness = _contrast(image, image) if self.around == "square" else _slopes(image)
+        steepness = _contrast(image, image) if self.around == "square" else slopes(image)
         return light, factor**2 * steepness
 
 
@@ -360,7 +354,7 @@ def gather(
 
 def gather_ways(
     windows: Sequence[Window],
-    ways: Sequence[Literal["square", "corners", "local"]],
+    ways: Sequence[Literal["square", "corners"]],
     *,
     top: float,
     bottom: float,
@@ -381,13 +375,33 @@ def _gather(
         finite = np.isfinite(block).all(axis=0).ravel()
         still = (block == block[0]).all(axis=0).ravel() & finite
         for chosen, rest in halves(len(block)):
-            forms = _measure(block[chosen], lines=first.smooth, trend=first.pooled is not None)
+            forms = measure(block[chosen], lines=first.smooth, trend=first.pooled is not None)
             shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
             every = np.concatenate([forms, shares]).reshape(len(FORMS), -1)
             for one in sums:
                 light = one.reference.light(number, chosen, rest, block)
                 one.add(number, window, light, every, finite, still, block[chosen].shape[0] - 2)
     return [one.cells() for one in sums]
+
+
+class Tiling:
+    """Numbers of the tiles of all windows: windows of the same rows of a plane share them."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        area, self.size = sum(w.frames[0].size for w in windows), TILE
+        while area > UNITS * self.size * self.size:
+            self.size += TILE // 2
+        self.numbers: dict[tuple[int, int], NDArray] = {}
+
+    def of(self, window: Window) -> NDArray:
+        """Number of the tile of every pixel; windows must come in order."""
+        key = window.plane, window.row
+        if key not in self.numbers:
+            height, width = window.frames.shape[1:]
+            down, across = np.arange(height) // self.size, np.arange(width) // self.size
+            local = down[:, None] * (width // self.size + 1) + across[None, :]
+            self.numbers[key] = len(self.numbers) * 10_000_000 + local
+        return self.numbers[key]
 
 
 class _Sums:
@@ -398,11 +412,8 @@ class _Sums:
         self.classes = len(self.sorting.cuts) + 1
         self.span = (len(self.sorting.edges) + 1) * self.classes
         self.parts: list[tuple[NDArray, ...]] = []
-        area, self.tile = sum(w.frames[0].size for w in windows), TILE
-        while area > UNITS * self.tile * self.tile:
-            self.tile += TILE // 2
+        self.tiling = Tiling(windows)
         self.samples = self.pairs = self.constant = self.nonfinite = 0.0
-        self.tiles_before: dict[tuple[int, int], int] = {}
 
     def add(
         self,
@@ -415,11 +426,9 @@ class _Sums:
         pairs: int,
     ) -> None:
         """Add the forms of one half window; ``finite`` and ``still`` are masks of its pixels."""
-        height, width = window.frames.shape[1:]
-        down, across = np.arange(height) // self.tile, np.arange(width) // self.tile
-        local = (down[:, None] * (width // self.tile + 1) + across[None, :]).ravel()
-        base = self.tiles_before.setdefault((window.plane, window.row), len(self.tiles_before) * 10_000_000)
-        key = local * self.span + self.sorting.sort(*light).ravel()
+        tile = self.tiling.of(window)
+        base = int(tile[0, 0])
+        key = (tile - base).ravel() * self.span + self.sorting.sort(*light).ravel()
         size = int(key.max()) + 1
         good = finite.astype(np.float64)
         self.nonfinite += float((~finite).sum())
@@ -453,7 +462,7 @@ class _Sums:
     def cells(self) -> Cells:
         """Everything that was added."""
         columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)]
-        _, columns[1] = np.unique(columns[1], return_inverse=True)
+        tiles, columns[1] = np.unique(columns[1], return_inverse=True)
         total = max(self.samples, 1.0)
         return Cells(
             window=columns[0],
@@ -465,6 +474,7 @@ class _Sums:
             steepness=columns[5],
             means=columns[6],
             edges=self.sorting.edges,
+            tiles=tiles,
             pairs_per_sample=self.pairs / total,
             trend=self.reference.pooled is not None,
             constant_share=self.constant / total,

@@ -89,6 +89,15 @@ class Pooled:
     weights: NDArray
     better: float
 
+    @property
+    def needed(self) -> bool:
+        """Whether it explains much more than half a window does.
+
+        This uses the light alone, before any variance is measured: how much of the measured frames the other
+        frames predict.
+        """
+        return self.better >= _BETTER
+
     def light(self, number: int, chosen: slice, rest: list[int]) -> NDArray:
         """Light, ADU, of the frames ``chosen`` of a window.
 
@@ -153,11 +162,7 @@ def _repeats(windows: Sequence[Window]) -> bool:
 
 
 def pooled(windows: Sequence[Window]) -> Pooled | None:
-    """Pooled light, if it explains much more than half a window does; None otherwise.
-
-    The decision uses the light alone, before any variance is measured: how much of the measured frames the
-    other frames predict.
-    """
+    """Light that is pooled from all frames that are not measured; None where it cannot be known."""
     if windows[0].frames.dtype.kind == "f" and not all(np.isfinite(w.frames).all() for w in windows):
         return None
     if _repeats(windows):
@@ -189,7 +194,7 @@ def pooled(windows: Sequence[Window]) -> Pooled | None:
     ridge = 1e-6 * np.diag(np.maximum(np.diag(design), 1e-9 * design.diagonal().max()))
     weights = np.linalg.solve(design + ridge, right)
     explained, alone = float(right @ weights), max(float(right[0]), 0.0) ** 2 / float(design[0, 0])
-    if explained < _BETTER * alone or explained * samples < _SURE * size * power:
+    if explained * samples < _SURE * size * power:
         return None
     better = explained / max(alone, 1e-12 * power)
     return Pooled(windows=windows, totals=totals, frames=counts, weights=weights, better=better)
