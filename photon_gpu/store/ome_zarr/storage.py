@@ -299,7 +299,9 @@ def movie_storage(
     storage = Storage.at(url, storage_options)
     if isinstance(url, Storage):
         return url
-    local_group = storage.local and Path(storage.root, GROUP_JSON).is_file()
+    local_group = storage.local and all(
+        Path(storage.root, name).is_file() for name in (GROUP_JSON, ARRAY_JSON)
+    )
     if not local_group and (not storage.root.endswith(SUFFIX) or storage.exists(ARRAY)):
         return storage
     return _again(storage.fs, storage.root, storage.write_options, storage.store)
