@@ -272,7 +272,7 @@ def inputs(name, seeds):
     """Try hostile inputs in a child that may crash or hang; yields each seed, and what happened to it."""
     here, child = in_child(_try, name, seeds)
     for seed in seeds:
-        if not here.poll(120 if seed != seeds[0] else 900):  # kernels are compiled first
+        if not here.poll(900 if name == "payloads" or seed == seeds[0] else 120):  # kernels may be compiled
             child.kill()
             yield seed, "the process hangs"
             return
