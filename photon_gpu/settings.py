@@ -17,6 +17,7 @@ from photon_gpu.engine.codec.predictors import NAMES as PREDICTORS
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import check_backend_name
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.peak_code_table import check_peaks
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import ProgressBar
@@ -48,6 +49,8 @@ class EncodeSettings:
     compressor : Compressor or None
         A text such as ``"zstd-5-bitshuffle"`` is parsed.
     dither, chunk_frames : int or None
+    peaks : int
+        Number of photon peaks with bins of their own; 0: none.
     backend : str
     workers : int or None
         Threads; None: one per core of the machine that encodes.
@@ -80,6 +83,7 @@ class EncodeSettings:
     predictor: str | Predictor | None = None
     compressor: str | Compressor | None = None
     dither: int | None = None
+    peaks: int = 0
     chunk_frames: int | None = None
     backend: str = "auto"
     workers: int | None = None
@@ -99,6 +103,7 @@ class EncodeSettings:
         quantized = Encoding(layout="compact", step=self.step, dither=self.dither)
         self._set("step", quantized.step)
         self._set("dither", quantized.dither)
+        self._check_peaks()
         self._check_predictor()
         self._check_compressor()
         if self.chunk_frames is not None:
@@ -137,7 +142,12 @@ class EncodeSettings:
     def encoding(self, dtype: Any = "uint16") -> Encoding:
         """Return the encoding of a movie of this dtype before its noise is estimated and it is tuned."""
         return Encoding(
-            layout=self.layout, dtype=dtype, noise=self.stated_noise, step=self.step, dither=self.dither
+            layout=self.layout,
+            dtype=dtype,
+            noise=self.stated_noise,
+            step=self.step,
+            dither=self.dither,
+            peaks=self.peaks,
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -163,6 +173,15 @@ class EncodeSettings:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    def _check_peaks(self) -> None:
+        check_peaks(self.peaks)
+        if self.peaks and (self.layout != "compact" or self.dither is not None):
+            raise InvalidInputError(
+                f"peaks is {self.peaks}; bins for photon peaks need layout 'compact', without dither"
+            )
+        for noise in self.stated_models:
+            check_peaks(self.peaks, noise)
 
     def _check_predictor(self) -> None:
         if self.predictor is None:

@@ -28,6 +28,7 @@ UNUSUAL = {
     "predictor": Predictor(name="full", levels=16, coded=True),
     "compressor": "zstd-9-bitshuffle-65536",
     "dither": 7,
+    "peaks": 0,  # others exclude dither
     "chunk_frames": 3,
     "backend": "numba",
     "workers": 2,
@@ -39,9 +40,13 @@ UNUSUAL = {
     "with_decoder": True,
 }
 
+DARK = EncodeSettings(noise="auto", layout="compact", peaks=2)
+
 # What arrived, and a word of what is allowed.
 REFUSED = [
     ({"noise": {"gain": 2}}, "NoiseModel"),
+    ({"layout": "compact", "peaks": 9}, "0 to 8"),
+    ({"peaks": 2}, "compact"),
     ({"noise": "guess"}, "auto"),
     ({"step": 0}, "0.01 to 16"),
     ({"step": "fine"}, "0.01 to 16"),
@@ -166,7 +171,7 @@ def test_a_recording_of_no_dtype_is_refused(dtype, tmp_path):
 
 
 def test_settings_survive_json():
-    for made in (EncodeSettings(), EncodeSettings(**UNUSUAL), EncodeSettings(noise="auto")):
+    for made in (EncodeSettings(), EncodeSettings(**UNUSUAL), DARK):
         assert EncodeSettings.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     assert set(UNUSUAL) == {one.name for one in fields(EncodeSettings)}, "a new setting belongs in this test"
     recording = RecordSettings(

@@ -51,6 +51,7 @@ def encode_many(
     predictor: str | Predictor | None = None,
     compressor: str | Compressor | None = None,
     dither: int | None = None,
+    peaks: int = 0,
     chunk_frames: int | None = None,
     backend: str = "auto",
     overwrite: bool = False,
@@ -105,7 +106,7 @@ def encode_many(
         Read back every chunk, and compare a sample with the source (the default). If a line fails, the movie
         is kept and marked as failing, and a :class:`photon_gpu.FidelityWarning` names the line. If that
         warning is made an error, the movie counts as failed and is removed.
-    step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
+    step, layout, preset, predictor, compressor, dither, peaks, chunk_frames, backend, overwrite, trust_noise
         See :func:`photon_gpu.encode`; they apply to all movies.
     accept_processed, storage_options, attributes, with_decoder
         See :func:`photon_gpu.encode`; they apply to all movies.
@@ -145,6 +146,7 @@ def encode_many(
         predictor=predictor,
         compressor=compressor,
         dither=dither,
+        peaks=peaks,
         chunk_frames=chunk_frames,
         backend=backend,
         # On a cluster, chunks of several movies keep the cores busy.

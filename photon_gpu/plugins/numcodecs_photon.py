@@ -67,9 +67,11 @@ class Photon(Codec):
         Name of a predictor, or the dictionary of a :class:`photon_gpu.Predictor`.
     clipping_levels : dict, optional
         ``low`` and ``high``, or one of them: values that decode exactly, since a detector piles them up.
+    peaks : int
+        Number of photon peaks with bins of their own, for the dark; 0: none.
     channels : list of dict, optional
         If each channel has its own noise model: ``gain``, ``offset``, ``variance``, ``exact``, ``predictor``
-        and ``clipping_levels`` of each, instead of the parameters above.
+        ``clipping_levels`` and ``peaks`` of each, instead of the parameters above.
     channel_axis : int
         Axis of the channels in the array. A chunk holds all channels.
 
@@ -97,12 +99,13 @@ class Photon(Codec):
         exact: bool = False,
         predictor: str | dict[str, Any] = "mean",
         clipping_levels: dict[str, int] | None = None,
+        peaks: int = 0,
         channels: list[dict[str, Any]] | None = None,
         channel_axis: int = 1,
     ) -> None:
         shared: dict[str, Any] = {"layout": "compact", "dtype": dtype, "step": step, "dither": dither}
         if channels is None:
-            one = _model(gain, offset, variance, exact, predictor, clipping_levels)
+            one = _model(gain, offset, variance, exact, predictor, clipping_levels, peaks)
             self.encoding = Encoding(**shared, **one)
         else:
             models = tuple(Encoding(**shared, **_model(**channel)) for channel in channels)
@@ -186,8 +189,9 @@ def _model(
     exact: bool = False,
     predictor: str | dict[str, Any] = "mean",
     clipping_levels: dict[str, int] | None = None,
+    peaks: int = 0,
 ) -> dict[str, Any]:
     chosen = Predictor(name=predictor) if isinstance(predictor, str) else Predictor.from_dict(predictor)
     noise = NoiseModel(gain=gain, offset=offset, variance=variance)
     clipping = ClippingLevels.from_dict(clipping_levels)
-    return {"noise": noise, "exact": exact, "predictor": chosen, "clipping": clipping}
+    return {"noise": noise, "exact": exact, "predictor": chosen, "clipping": clipping, "peaks": peaks}

@@ -17,6 +17,7 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.channel_payloads import MOST_CHANNELS
 from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.peak_code_table import check_peaks
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
 from photon_gpu.recording import axis_names
@@ -45,6 +46,7 @@ CHANNELS = "channel_models"
 """Key of ``.zattrs``: the noise models of the channels, if each has its own; it replaces ``anscombe_*``."""
 
 CLIPPING = "clipping_levels"
+PEAKS = "photon_peaks"
 """Key of ``.zattrs``: levels at which values pile up, which have a code of their own."""
 
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
@@ -69,6 +71,7 @@ _OURS = frozenset(
         CHANNELS,
         FORMAT,
         CLIPPING,
+        PEAKS,
     ]
 )
 
@@ -146,7 +149,8 @@ def _predicted(encoding: Encoding) -> dict[str, Any]:
     levels = {CLIPPING: encoding.clipping.to_dict()} if encoding.clipping else {}
     if encoding.layout != "compact":
         return levels
-    return {"exact_values": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels}
+    peaks = {PEAKS: encoding.peaks} if encoding.peaks else {}
+    return {"exact_values": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels, **peaks}
 
 
 def attributes_json(
@@ -329,7 +333,8 @@ def _of_one_model(attributes: dict[str, Any], layout: str) -> dict[str, Any]:
         bool(attributes.get("exact_values", False)),
         ClippingLevels.from_dict(attributes.get(CLIPPING)),
     )
-    return {"noise": noise, "predictor": predictor, "exact": exact, "clipping": clipping}
+    peaks = check_peaks(attributes.get(PEAKS, 0), noise)
+    return {"noise": noise, "predictor": predictor, "exact": exact, "clipping": clipping, "peaks": peaks}
 
 
 def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:

@@ -75,6 +75,7 @@ def movie(
     predictor: str | Predictor | None = None,
     compressor: str | Compressor | None = None,
     dither: int | None = None,
+    peaks: int = 0,
     chunk_frames: int | None = None,
     backend: str = "auto",
     workers: int | None = None,
@@ -100,7 +101,8 @@ def movie(
         default: the insert estimates it. (An array inserted without this function is read as photon counts.)
     step : float
         Quantization step, sigma.
-    preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
+    preset, predictor, compressor, dither, peaks, chunk_frames, backend, workers, budget_bytes, progress,
+    attributes
         As for :func:`photon_gpu.encode`.
     check : {True, False, "full", "sample"}
         As for :func:`photon_gpu.encode`. A check that fails is a :class:`photon_gpu.FidelityWarning`. If that
@@ -140,6 +142,7 @@ def movie(
         predictor=predictor,
         compressor=compressor,
         dither=dither,
+        peaks=peaks,
         chunk_frames=chunk_frames,
         backend=backend,
         workers=workers,

@@ -22,6 +22,7 @@ from photon_gpu.sources.open import open_source
 HERE = Path(__file__).parent
 CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)
 PMT = pg.NoiseModel(gain=100.0, offset=92.0)
+DARK = pg.NoiseModel(gain=100.0, offset=500.0, variance=625.0)
 TWO = (
     (pg.NoiseModel(gain=80.0, offset=100.0, variance=400.0), 20.0),
     (pg.NoiseModel(gain=20.0, offset=90.0, variance=25.0), 6.0),
@@ -243,6 +244,17 @@ CASES: dict[str, dict] = {
         f"{name}-clipped-channels": dict(channels=TWO, layout=name.partition("-")[0], clip=(0, 1023))
         for name in ("plain-1.2", "compact-2.6")
     },
+    # A dark movie with bins for its photon peaks, also with levels at which values pile up, and of channels.
+    "compact-2.7-peaks": dict(
+        dtype="int16", noise=DARK, photons=3.0, layout="compact", peaks=2, predictor=_predictor("full")
+    ),
+    "compact-2.7-peaks-uint32": dict(
+        dtype="uint32", noise=DARK, photons=1.0, layout="compact", peaks=3, predictor=_predictor("mean")
+    ),
+    "compact-2.7-peaks-clipped": dict(
+        dtype="int16", noise=DARK, photons=4.0, layout="compact", peaks=2, clip=(470, 930)
+    ),
+    "compact-2.7-peaks-channels": dict(channels=((DARK, 1.0), (TWO[0][0], 2.0)), layout="compact", peaks=1),
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
 }

@@ -207,7 +207,7 @@ def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
         return [skipped(name, why) for name in ("variance", "slope", "snr")]
     ratio, theory = decoded[good] / raw[good], expected[good] / raw[good]
     # If single photons are resolved, quantization costs less than in theory, which is no fault.
-    off = np.maximum(ratio - theory, 0) - np.maximum(1 - ratio, 0)
+    off = np.maximum(ratio - theory, 0) - np.maximum(1 - _read_noise_taken(sample, levels)[good] - ratio, 0)
     beyond = 100 * np.maximum(np.abs(off) - _ERRORS * levels.ratio_error[good], 0)
     at = int(np.abs(off).argmax())
     weight = levels.share[good]
@@ -235,6 +235,15 @@ def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
         )
     )
     return lines
+
+
+def _read_noise_taken(sample: Sample, levels: LightLevels) -> NDArray:
+    """Share of the variance at each level that bins of photon peaks may take away: that of the read noise."""
+    noise = sample.noise
+    if not sample.encoding.peaks:
+        return np.zeros(levels.light.shape)
+    light = noise.gain * np.maximum(levels.light - noise.offset, 0.0)
+    return np.where(levels.photons < sample.encoding.peaks, noise.variance / (light + noise.variance), 0.0)
 
 
 def _slope(levels: LightLevels, good: NDArray, gain: float) -> ReportLine:

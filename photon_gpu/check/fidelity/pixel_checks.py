@@ -25,7 +25,7 @@ class PixelComparison:
     ----------
     pixels : int
     escaped : int
-        Pixels stored more than half a step from ``A(raw)``.
+        Pixels stored farther from ``A(raw)`` than their bin reaches: half a step, or as a photon peak's.
     strayed : int
         Pixels whose decoded value lies outside the bin of their code.
     worst_steps, worst_adu : float
@@ -69,13 +69,14 @@ class PixelComparison:
         step = self.encoding.step or 0.0
         before, after = anscombe(raw, self.encoding.noise), anscombe(counts, self.encoding.noise)
         room = _ROUNDING * np.maximum(1.0, np.abs(before))
-        escaped = ~(np.abs(residual) <= 0.5 * step + room)
-        strayed = ~(np.abs(after - before - residual) <= 0.5 * step + room)
+        half = self.encoding.table().most_moved(raw) if step else 0.0
+        escaped = ~(np.abs(residual) <= half + room)
+        strayed = ~(np.abs(after - before - residual) <= half + room)
         away = np.abs(after - before)
         self.pixels += raw.size
         self.escaped += int(escaped.sum())
         self.strayed += int(strayed.sum())
-        far = away > 1.01 * step + room
+        far = away > 2.02 * half + room
         top, bottom = counts.max(), counts.min()
         # A cut-off range collects pixels at its end. A pixel there that is far from its raw value was
         # clipped.

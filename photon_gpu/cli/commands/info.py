@@ -111,6 +111,7 @@ class MovieInfo:
             "noise_estimate": movie.attrs.get(KEY, movie.attrs.get(CHANNELS_KEY)),
             "step": movie.step,
             "dither": encoding.dither,
+            "peaks": encoding.peaks,
             "predictor": encoding.predictor.to_dict(),
             "exact": encoding.exact,
             "compressor": encoding.compressor.to_dict(),
@@ -162,7 +163,8 @@ class MovieInfo:
             rows.append(("step", "none: nothing was rounded"))
         else:
             dither = f", dithered by seed {encoding.dither}" if encoding.dither is not None else ""
-            rows.append(("step", f"{movie.step:g} sigma{dither}"))
+            peaks = f", bins of {encoding.peaks} photon peaks" if encoding.peaks else ""
+            rows.append(("step", f"{movie.step:g} sigma{dither}{peaks}"))
         rows += [
             ("raw", f"{movie.nbytes:,} bytes"),
             ("stored", f"{self.stored_bytes:,} bytes"),

@@ -97,6 +97,15 @@ EncodeCheck = Annotated[
 ]
 
 
+Peaks = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=8,
+        metavar="N",
+        help="Layout compact: bins of their own for the first N photon peaks of a dark movie.",
+    ),
+]
 WithDecoder = Annotated[
     bool,
     typer.Option(
@@ -122,6 +131,7 @@ class EncodeOptions:
     predictor: Predictor = None
     compressor: Compressor = None
     dither: Dither = None
+    peaks: Peaks = 0
     chunk_frames: ChunkFrames = None
     attribute: Attribute = None
     check: EncodeCheck = "on"

@@ -387,6 +387,7 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
         encoding.step,
         encoding.exact and not header.raw,  # any chunk of a movie may hold raw values
         NO_CLIPPING if header.raw else encoding.clipping,
+        0 if header.raw else encoding.peaks,
     )
     actual = (
         header.shape,
@@ -397,6 +398,7 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
         header.step,
         header.exact,
         header.clipping,
+        header.peaks,
     )
     if expected != actual or (header.phases, header.seed) != (encoding.phases, encoding.seed):
         raise CorruptDataError(

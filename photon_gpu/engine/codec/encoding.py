@@ -14,6 +14,7 @@ from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
 from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
 from photon_gpu.engine.model.code_table import PHASES, CodeTable, check_step, dtype_name
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.peak_code_table import PeakCodeTable, check_peaks
 from photon_gpu.errors import InvalidInputError
 
 _NO_PREDICTOR = Predictor(name="none")
@@ -46,6 +47,9 @@ class Encoding:
     clipping : ClippingLevels
         Levels at which values pile up, which decode exactly. Dropped where nothing is quantized, for floats,
         and for ``plain`` with dither, whose labels have no room for them.
+    peaks : int
+        ``compact`` only: number of photon peaks that have bins of their own, from zero photons up. Dropped
+        where the values are stored exactly, and for floats.
     compressor : Compressor
     movie_id : str, optional
         ``compact`` only: identity of the movie, eight hexadecimal digits. Every chunk holds it beside its
@@ -65,6 +69,7 @@ class Encoding:
     predictor: Predictor = _NO_PREDICTOR
     exact: bool = False
     clipping: ClippingLevels = NO_CLIPPING
+    peaks: int = 0
     compressor: Compressor = _DEFAULT
     movie_id: str | None = None
     channels: tuple[Encoding, ...] = ()
@@ -93,6 +98,7 @@ class Encoding:
         without = self.step is None or self.exact or np.dtype(self.dtype).kind == "f"
         if without or self.channels or (self.layout == "plain" and self.dither is not None):
             object.__setattr__(self, "clipping", NO_CLIPPING)
+        self._check_peaks(without)
         if self.movie_id is not None and not _is_movie_id(self.movie_id, self.layout):
             raise InvalidInputError(
                 f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits, not all zero, "
@@ -100,6 +106,17 @@ class Encoding:
             )
         if self.channels:
             self._share_with_channels()
+
+    def _check_peaks(self, without: bool) -> None:
+        check_peaks(self.peaks)
+        if without or self.channels:
+            object.__setattr__(self, "peaks", 0)
+        if not self.peaks:
+            return
+        if self.layout != "compact" or self.dither is not None:
+            raise InvalidInputError(
+                f"peaks is {self.peaks}; bins for photon peaks need layout 'compact', without dither"
+            )
 
     def _share_with_channels(self) -> None:
         """Give the channels all settings that they have in common."""
@@ -156,12 +173,17 @@ class Encoding:
         """Exact tables of codes; raises InvalidInputError for a movie that is not quantized."""
         if self.noise is None or self.step is None:
             raise InvalidInputError("this movie is not quantized: it has no code table")
-        return _table(self.noise, self.step, self.dtype, self.phases, self.clipping)
+        return _table(self.noise, self.step, self.dtype, self.phases, self.clipping, self.peaks)
 
     @property
     def clipped(self) -> bool:
         """Whether the movie, or one of its channels, has clipping levels."""
         return any(part.clipping for part in self.channels or (self,))
+
+    @property
+    def peaked(self) -> bool:
+        """Whether the movie, or one of its channels, has bins for photon peaks."""
+        return any(part.peaks for part in self.channels or (self,))
 
     def but(self, **changes: Any) -> Encoding:
         """Copy with some parameters changed."""
@@ -174,10 +196,14 @@ def _is_movie_id(movie_id: object, layout: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _table(noise: NoiseModel, step: float, dtype: str, phases: int, clipping: ClippingLevels) -> CodeTable:
+def _table(
+    noise: NoiseModel, step: float, dtype: str, phases: int, clipping: ClippingLevels, peaks: int
+) -> CodeTable:
     """Table of codes, made once and shared by all threads and movies."""
     if clipping:
-        return ClippedCodeTable(noise, step=step, dtype=dtype, phases=phases, clipping=clipping)
+        return ClippedCodeTable(noise, step=step, dtype=dtype, phases=phases, clipping=clipping, peaks=peaks)
+    if peaks:
+        return PeakCodeTable(noise, step=step, dtype=dtype, peaks=peaks)
     return CodeTable(noise, step=step, dtype=dtype, phases=phases)
 
 

@@ -22,6 +22,7 @@ from photon_gpu.engine.codec.predictors import (
 )
 from photon_gpu.engine.codec.residual_bands import SEGMENT, Places, Reader
 from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
+from photon_gpu.engine.model.peak_code_table import MOST_PEAKS
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedVersionError
 
 MAGIC = b"PHTN"
@@ -32,8 +33,9 @@ Need = Callable[[Iterable[slice]], None]
 
 _FIXED = struct.Struct("<4s8BIqQIIIIddddI2BHII")
 _MAX_DIMENSIONS = 32
-_CLIPPED = 4
+_CLIPPED, _PEAKS = 4, 8
 _LEVELS = struct.Struct("<2q")
+_PEAK_COUNT = struct.Struct("<Q")
 _NO_LEVEL = -(1 << 63)
 
 
@@ -49,6 +51,7 @@ class Header:
     exact: bool
     raw: bool = False
     clipping: ClippingLevels = NO_CLIPPING
+    peaks: int = 0
     phases: int
     dtype: str
     frames: int
@@ -77,19 +80,21 @@ class Header:
         if self.clipping:
             ends = (self.clipping.low, self.clipping.high)
             tail += _LEVELS.pack(*(_NO_LEVEL if end is None else end for end in ends))
+        if self.peaks:
+            tail += _PEAK_COUNT.pack(self.peaks)
         fixed = self._fixed(0)
         return self._fixed(zlib.crc32(tail, zlib.crc32(fixed))) + tail
 
     def _fixed(self, crc: int) -> bytes:
         minor = 4 if self.number or self.movie else 3 if self.raw else 2 if self.coded else 1
-        minor = 6 if self.clipping else minor
+        minor = 7 if self.peaks else 6 if self.clipping else minor
         return _FIXED.pack(
             MAGIC,
             MAJOR,
             minor,
             self.predictor,
             self.width,
-            2 if self.raw else _CLIPPED if self.clipping else int(self.exact),
+            self._codes_are,
             self.phases,
             DTYPES.index(self.dtype),
             len(self.shape),
@@ -113,9 +118,15 @@ class Header:
         )
 
     @property
+    def _codes_are(self) -> int:
+        if self.raw or self.exact:
+            return 2 if self.raw else 1
+        return _CLIPPED * bool(self.clipping) + _PEAKS * bool(self.peaks)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the header itself."""
-        return header_bytes(len(self.shape), bool(self.clipping))
+        return header_bytes(len(self.shape), bool(self.clipping), bool(self.peaks))
 
     @property
     def block(self) -> tuple[int, int, int]:
@@ -162,12 +173,13 @@ def check_origin(header: Header, movie_id: str | None, number: int | None) -> No
         )
 
 
-def header_bytes(dimensions: int, clipped: bool = False) -> int:
-    """Bytes of the header of a chunk with so many dimensions, and with clipping levels or without."""
-    return _FIXED.size + 8 * dimensions + 8 * TERMS + clipped * _LEVELS.size
+def header_bytes(dimensions: int, clipped: bool = False, peaks: bool = False) -> int:
+    """Bytes of the header of a chunk, by dimensions, and with clipping levels and photon peaks or without."""
+    extra = clipped * _LEVELS.size + peaks * _PEAK_COUNT.size
+    return _FIXED.size + 8 * dimensions + 8 * TERMS + extra
 
 
-_LONGEST = header_bytes(_MAX_DIMENSIONS, True)
+_LONGEST = header_bytes(_MAX_DIMENSIONS, True, True)
 
 
 def most_bytes(shape: tuple[int, ...], itemsize: int = 4) -> int:
@@ -176,7 +188,7 @@ def most_bytes(shape: tuple[int, ...], itemsize: int = 4) -> int:
     samples = math.prod(int(size) for size in shape)
     # A band has at least one row, its levels, and at least one segment.
     tables = 4 * MIX * frames + 4 * MAX_LEVELS * rows + 4 * (rows + samples // SEGMENT)
-    return header_bytes(len(shape), True) + max(4, itemsize) * samples + tables
+    return header_bytes(len(shape), True, True) + max(4, itemsize) * samples + tables
 
 
 def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -224,7 +236,7 @@ def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header
 
 
 def _clipping(tail: bytes) -> ClippingLevels:
-    low, high = (None if end == _NO_LEVEL else end for end in _LEVELS.unpack(tail[-_LEVELS.size :]))
+    low, high = (None if end == _NO_LEVEL else end for end in _LEVELS.unpack(tail))
     try:
         levels = ClippingLevels(low=low, high=high)
     except InvalidInputError as error:
@@ -270,7 +282,8 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         raise UnsupportedVersionError(
             f"a chunk has format {major}; this release reads compact chunks of {MAJOR}.x"
         )
-    size = header_bytes(dimensions, exact == _CLIPPED)
+    special = exact & (_CLIPPED | _PEAKS)
+    size = header_bytes(dimensions, bool(special & _CLIPPED), bool(special & _PEAKS))
     if not 1 <= dimensions <= _MAX_DIMENSIONS or len(data) < size:
         raise CorruptDataError("a chunk is shorter than its header")
     tail = data[_FIXED.size : size]
@@ -297,7 +310,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     sortable = valid and NAMES[predictor] in SORTABLE and width < 4
     if (
         not valid
-        or exact not in (0, 1, 2, _CLIPPED)
+        or (exact not in (0, 1, 2) and exact != special)
         or record_type > 2 * (width < 4)
         or levels == 1
         or (levels and not sortable)
@@ -307,12 +320,22 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         raise CorruptDataError(
             "the header of a chunk says its residuals are coded by level, and has no levels"
         )
+    levels_at = 8 * dimensions + 8 * TERMS
+    peaks = _PEAK_COUNT.unpack(tail[-_PEAK_COUNT.size :])[0] if special & _PEAKS else 0
+    if special & _PEAKS and not (
+        1 <= peaks <= MOST_PEAKS and phases == 1 and not DTYPES[dtype].startswith("f")
+    ):
+        raise CorruptDataError(
+            f"the header of a chunk says it has {peaks} photon peaks; 1 to {MOST_PEAKS} are read, of "
+            "integers without dither"
+        )
     header = Header(
         predictor=predictor,
         width=width,
         exact=exact == 1,
         raw=raw,
-        clipping=_clipping(tail) if exact == _CLIPPED else NO_CLIPPING,
+        clipping=_clipping(tail[levels_at : levels_at + _LEVELS.size]) if special & _CLIPPED else NO_CLIPPING,
+        peaks=peaks,
         phases=phases,
         dtype=DTYPES[dtype],
         frames=frames,

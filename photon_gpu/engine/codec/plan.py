@@ -70,7 +70,7 @@ class ChunkPlan:
             weights=self.frames * MIX if self.predictor.name == "moving" else 0,
         )
         self._host = host or backend.kernels
-        size = header_bytes(len(chunk), bool(encoding.clipping))
+        size = header_bytes(len(chunk), bool(encoding.clipping), bool(encoding.peaks))
         self.body = Writer(places, size, self._host, memory)
 
     def encode_bands(self, values: NDArray, split: Split) -> int:
@@ -166,6 +166,7 @@ class ChunkPlan:
             width=self.width,
             exact=encoding.exact,
             clipping=encoding.clipping,
+            peaks=encoding.peaks,
             phases=encoding.phases,
             dtype=encoding.dtype,
             frames=self.frames,

@@ -222,11 +222,13 @@ class LosslessChannels(_Channels, Lossless):
 
 
 class CompactChannels(_Channels, Compact):
-    """Layout compact of channels with a noise model each, format 2.5 or 2.6: a payload per channel."""
+    """Layout compact of channels with a noise model each, format 2.5 to 2.7: a payload per channel."""
 
     @property
     def version(self) -> str:  # type: ignore[override]
-        """2.6 if a channel has clipping levels, else 2.5."""
+        """2.7 if a channel has photon peaks, 2.6 if one has clipping levels, else 2.5."""
+        if self.encoding.peaked:
+            return "2.7"
         return "2.6" if self.encoding.clipped else "2.5"
 
     def _channel(self, number: int) -> Layout:

@@ -1,4 +1,4 @@
-"""Layout compact: a Zarr array of the movie's dtype with a filter of predicted codes (2.4, 2.6)."""
+"""Layout compact: a Zarr array of the movie's dtype with a filter of predicted codes (2.4 to 2.7)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from photon_gpu.errors import CorruptDataError
 
 
 class Compact(Layout):
-    """Layout compact, format 2.4 or 2.6; any Zarr reader in Python sees counts if photon_gpu is installed."""
+    """Layout compact, format 2.4 to 2.7; any Zarr reader in Python sees counts if photon_gpu is installed."""
 
     @property
     def version(self) -> str:  # type: ignore[override]
-        """2.6 with clipping levels, 2.4 if chunks carry their number and movie, 2.2 if coded, else 2.1.
+        """2.7 with photon peaks, 2.6 with clipping levels, 2.4 if chunks carry their number, else 2.1 or 2.2.
 
         A chunk of exact values (2.3) states its own version, since the metadata are written before it.
         """
+        if self.encoding.peaked:
+            return "2.7"
         if self.encoding.clipped:
             return "2.6"
         if self.encoding.movie_id is not None:
@@ -201,4 +203,5 @@ def _model(encoding: Encoding) -> dict[str, Any]:
 
 def _predicted(encoding: Encoding) -> dict[str, Any]:
     levels = {"clipping_levels": encoding.clipping.to_dict()} if encoding.clipping else {}
-    return {"exact": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels}
+    peaks = {"peaks": encoding.peaks} if encoding.peaks else {}
+    return {"exact": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels, **peaks}

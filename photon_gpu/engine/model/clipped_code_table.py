@@ -15,6 +15,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.peak_code_table import PeakCodeTable
 
 MARKS = 4
 """Labels of clipping levels lie on a grid this many times finer than the step."""
@@ -28,6 +29,9 @@ class ClippedCodeTable(CodeTable):
     noise, step, dtype, phases
         See :class:`~photon_gpu.engine.model.code_table.CodeTable`.
     clipping : ClippingLevels
+    peaks : int
+        Number of photon peaks with bins of their own;
+        see :class:`~photon_gpu.engine.model.peak_code_table.PeakCodeTable`.
 
     Examples
     --------
@@ -40,10 +44,21 @@ class ClippedCodeTable(CodeTable):
     """
 
     def __init__(
-        self, noise: NoiseModel, *, step: float, dtype: DTypeLike, phases: int, clipping: ClippingLevels
+        self,
+        noise: NoiseModel,
+        *,
+        step: float,
+        dtype: DTypeLike,
+        phases: int,
+        clipping: ClippingLevels,
+        peaks: int = 0,
     ) -> None:
         super().__init__(noise, step=step, dtype=dtype, phases=phases)
-        self._uncut = CodeTable(noise, step=step, dtype=dtype, phases=phases)
+        self._uncut = (
+            PeakCodeTable(noise, step=step, dtype=dtype, peaks=peaks)
+            if peaks
+            else CodeTable(noise, step=step, dtype=dtype, phases=phases)
+        )
         self._low, self._high = clipping.low, clipping.high
         self._low_codes, self._high_codes = (
             [] if end is None else [self._uncut.code(end, phase) for phase in range(phases)]
@@ -76,7 +91,7 @@ class ClippedCodeTable(CodeTable):
         return code
 
     def _lut(self, phase: int) -> NDArray[np.int32]:
-        codes = super()._lut(phase)
+        codes = self._uncut._lut(phase)
         values = np.arange(codes.size, dtype=f"u{self.dtype.itemsize}").view(self.dtype).astype(np.int64)
         if self._high is not None:
             codes += (values >= self._high).astype(np.int32) + (values > self._high)
@@ -96,7 +111,7 @@ class ClippedCodeTable(CodeTable):
             cut = self._low_codes[phase]
             uncut[codes <= cut] = codes[codes <= cut] + 2
             at_level += [(cut, self._low + 1.0), (cut - 1, float(self._low))]
-        out = super()._least(uncut, phase)
+        out = self._uncut._least(uncut, phase)
         for code, value in at_level:
             out[codes == code] = value
         return out
@@ -123,15 +138,24 @@ class ClippedCodeTable(CodeTable):
         outside = np.isin(whole[index], cut) & ((points < first) | (points > last)) & (first <= last)
         return np.where(outside, 0.5 * (first + last), points)
 
+    def most_moved(self, values: NDArray) -> NDArray[np.float64]:
+        """See the base class."""
+        return self._uncut.most_moved(values)
+
     def labels(self, codes: NDArray) -> NDArray[np.float64]:
         """See the base class. There is no dither where labels are stored."""
         return self.stabilized(codes, 0)
 
     def stabilized(self, codes: NDArray, phase: int) -> NDArray[np.float64]:
         """A level's value is a quarter of a step from that of its bin, towards ``A``."""
-        out = super().stabilized(self._whole(codes.astype(np.int64), phase), phase)
+        out = self._uncut.stabilized(self._whole(codes.astype(np.int64), phase), phase)
         for code, of, side in self._marks(phase):
             out[codes == code] = (MARKS * (of + self.shift(phase)) + side) * (self.step / MARKS)
+        if isinstance(self._uncut, PeakCodeTable):
+            # The lattice has labels of its own; a level in it is stabilized as it is.
+            for end in (self._low, self._high):
+                if end is not None and end < self._uncut.lattice_end:
+                    out[codes == self.code(end)] = anscombe(np.float64(end), self.noise)
         return out
 
     def codes_of_marked(self, marked: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:

@@ -153,6 +153,10 @@ class CodeTable:
                 self._labels = labels
             return self._labels
 
+    def most_moved(self, values: NDArray) -> NDArray[np.float64]:
+        """Greatest distance of the stabilized value that is stored for each value from its own, sigma."""
+        return np.full(values.shape, 0.5 * self.step)
+
     def labels(self, codes: NDArray) -> NDArray[np.float64]:
         """Labels of codes, as ``plain`` stores them: ``step*k``, also with dither."""
         return np.multiply(codes, self.step, dtype=np.float64)
