@@ -155,7 +155,7 @@ def phases_of(shape, seed):
 class Model:
     """The noise model and the grid of codes: thresholds, representatives, values."""
 
-    def __init__(self, gain, offset, variance, step, dtype, seed, clipping):
+    def __init__(self, gain, offset, variance, step, dtype, seed, clipping, peaks=0):
         self.gain, self.offset, self.variance, self.step = gain, offset, variance, step
         self.dtype, self.seed = np.dtype(dtype), seed
         self.phases = 1 if seed is None else 16
@@ -163,6 +163,10 @@ class Model:
         self.g, self.o, self.s = Fraction(gain), Fraction(offset), Fraction(step or 0)
         self.c = Fraction(3, 8) * self.g**2 + Fraction(variance)
         self.dark = 2 * math.sqrt(float(self.c)) / gain  # A(offset)
+        self.peaks, self.lattice_end, self.lattice_code = 0, -math.inf, 0
+        if peaks:  # bins for photon peaks lie below the code of this value ("Photon peaks")
+            self.lattice_end = self.lattice_edge(3 * peaks)
+            self.lattice_code, self.peaks = self.code(self.lattice_end), peaks
         self.low, self.high = clipping.get("low"), clipping.get("high")
         both, grids = (self.low, self.high), range(self.phases)
         self.ends = [[None if end is None else self.code(end, grid) for end in both] for grid in grids]
@@ -171,6 +175,12 @@ class Model:
         z, c = values.astype(np.float64), float(self.c)
         light = 2 / self.gain * np.sqrt(self.gain * np.maximum(z - self.offset, 0.0) + c)
         return np.where(z >= self.offset, light, self.dark + (z - self.offset) / math.sqrt(c))
+
+    def stabilize(self, value):
+        """``A`` of one value, rounded as FORMAT.md says for the lattice of photon peaks."""
+        above, c = value - self.offset, float(self.c)
+        root = 2 / self.gain * math.sqrt(self.gain * max(above, 0.0) + c)
+        return root + min(above, 0.0) / math.sqrt(c)
 
     def counts_of_unquantized(self, stabilized):
         c = float(self.c)
@@ -184,8 +194,22 @@ class Model:
     def shift(self, phase):
         return 0.0 if self.phases == 1 else (2 * phase + 1 - 16) / 32
 
+    def lattice_edge(self, index):
+        """Least value of a bin of the lattice of photon peaks; bin 0 is the peak of zero photons."""
+        photon, part = divmod(index + 1, 3)
+        return math.ceil(self.offset + self.gain * ((20 * photon + (-10, -7, 7)[part]) / 20))
+
+    def in_lattice(self, code):
+        return self.peaks > 0 and code < self.lattice_code
+
+    def lattice_point(self, code):
+        photon, part = divmod(code - self.lattice_code + 3 * self.peaks + 1, 3)
+        return self.offset + self.gain * ((40 * photon + (-17, 0, 17)[part]) / 40)
+
     def threshold(self, code, phase):
         """Least value with this code: an exact comparison, so no rounding moves a bin edge."""
+        if self.peaks and code <= self.lattice_code:
+            return self.lattice_edge(code - self.lattice_code + 3 * self.peaks)
         n = 2 * self.phases * (code - 1) + 2 * phase + 1 if self.phases > 1 else 2 * code - 1
         b = n * self.s / (2 * self.phases)
         if n > 0 and b * b >= 4 * self.c / self.g**2:
@@ -221,6 +245,7 @@ class Model:
             point = (low + high) / 2
             if (code + self.shift(phase)) * self.step >= self.dark and (not self.info or high > low):
                 point -= self.gain * self.step**2 / 12
+            point = self.lattice_point(code) if self.in_lattice(code) else point
             point = min(max(point, low), high if self.info else math.nextafter(high, low))
             bins.append((self.within(point, low, high), low, high))
         return bins
@@ -228,6 +253,8 @@ class Model:
     def code(self, value, phase=0):
         """Code of a value, as if there were no clipping levels."""
         code = round(float(self.anscombe(np.array(value))) / self.step - self.shift(phase))
+        if value < self.lattice_end:
+            code = self.lattice_code + math.floor(3 * (value - self.lattice_end) / self.gain)
         while self.threshold(code, phase) > value:
             code -= 1
         while self.threshold(code + 1, phase) <= value:
@@ -297,7 +324,15 @@ class Model:
             chosen = phases == phase if self.phases > 1 else np.ones(codes.shape, bool)
             here, which = np.unique(codes[chosen], return_inverse=True)
             levels = {code: (4 * (of + u) + side) * (self.step / 4) for code, of, side in self.marks(phase)}
-            row = [levels.get(k, self.step * (self.uncut(k, phase) + u)) for k in here.tolist()]
+            for end, of, away in zip((self.low, self.high), self.ends[phase], (-1, 1), strict=True):
+                if end is not None and end < self.lattice_end:
+                    levels[of + away] = self.stabilize(end)
+            wholes = [self.uncut(code, phase) for code in here.tolist()]
+            row = [
+                self.stabilize(self.lattice_point(k)) if self.in_lattice(k) else self.step * (k + u)
+                for k in wholes
+            ]
+            row = [levels.get(code, label) for code, label in zip(here.tolist(), row, strict=True)]
             out[chosen] = np.array(row)[which.ravel()]
         return out
 
@@ -570,7 +605,7 @@ def read_header(payload):
     require(len(payload) >= 96, "a payload is shorter than its header")
     header = dict(zip(FIELDS, HEADER.unpack_from(payload), strict=True))
     weights_at = 96 + 8 * header["axes"]
-    size = weights_at + 88 + 16 * (header["exact"] == 4)
+    size = weights_at + 88 + 4 * (header["exact"] & 4) + (header["exact"] & 8)
     whole = payload[:80] + bytes(4) + payload[84:size]
     require(header["magic"] == b"PHTN" and header["major"] == 2, "a payload is of no known version")
     require(zlib.crc32(whole) == header["crc"], "the header of a payload fails its checksum")
@@ -700,7 +735,8 @@ class Movie:
             return None
         step, seed = self.attributes.get("quantization_step"), self.attributes.get("dither_seed")
         clipping = attributes.get("clipping_levels", {})
-        return Model(*(attributes[name] for name in names), step, self.dtype, seed, clipping)
+        peaks = attributes.get("photon_peaks", 0)
+        return Model(*(attributes[name] for name in names), step, self.dtype, seed, clipping, peaks)
 
     def file(self, number):
         name = ".".join([str(number)] + ["0"] * (len(self.shape) - 1))

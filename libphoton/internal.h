@@ -25,6 +25,10 @@ int photon_code_of(const photon_info *info, double value, int64_t *code);
 typedef struct { int64_t low, high; double low_label, high_label; } photon_ends;
 int photon_find_ends(const photon_info *info, photon_ends ends[16]);
 int64_t photon_uncut(const photon_info *info, const photon_ends *ends, int64_t code);
+/* Bins of photon peaks (FORMAT.md, "Photon peaks"): those of codes below `code`, of values below `end`. */
+typedef struct { int64_t code; double end; } photon_lattice;
+int photon_find_lattice(const photon_info *info, photon_lattice *lattice);
+double photon_lattice_point(const photon_info *info, const photon_lattice *lattice, int64_t code);
 double photon_stabilize(const photon_info *info, double value);
 
 #endif

@@ -123,7 +123,11 @@ typedef struct {
     exact gain, offset, dark8, rise; /* dark8 is 8c; rise is (gain*step)^2 */
     double dark, bend;               /* c, and A(offset), as double */
     int failed;
+    photon_lattice lattice;          /* end is -INFINITY without photon peaks */
 } grid;
+
+static double lattice_edge(const photon_info *info, int64_t index);
+static int code_of(const photon_info *info, grid *g, double value, uint32_t phase, uint32_t phases, int64_t *code);
 
 static int make_grid(const photon_info *info, grid *g)
 {
@@ -141,6 +145,13 @@ static int make_grid(const photon_info *info, grid *g)
     g->dark = 0.375 * pow(info->gain, 2.0) + info->variance;
     g->bend = 2.0 * sqrt(g->dark) / info->gain;
     g->failed = 0;
+    g->lattice.end = -INFINITY;
+    g->lattice.code = INT64_MIN;
+    if (info->peaks) {
+        const double end = lattice_edge(info, 3 * info->peaks);
+        if (code_of(info, g, end, 0, 1, &g->lattice.code)) return PHOTON_LIMIT;
+        g->lattice.end = end;
+    }
     return PHOTON_OK;
 }
 
@@ -205,6 +216,7 @@ static int reached_key(grid *g, int64_t key, int floating, int64_t n, uint32_t p
 
 static double threshold(const photon_info *info, grid *g, int64_t code, uint32_t phase)
 {
+    if (info->peaks && code <= g->lattice.code) return lattice_edge(info, code - g->lattice.code + 3 * info->peaks);
     const int floating = info->dtype >= PHOTON_FLOAT32;
     const int64_t n = 2 * (int64_t)info->phases * (code - 1) + 2 * (int64_t)phase + 1;
     const double b = (double)n * info->step / (2.0 * info->phases), far = 18014398509481984.0; /* 2^54 */
@@ -254,6 +266,15 @@ static double shift_of(const photon_info *info, uint32_t phase)
 static int code_of(const photon_info *info, grid *g, double value, uint32_t phase, uint32_t phases, int64_t *code)
 {
     exact z;
+    if (value < g->lattice.end) {
+        const double photons = floor(3.0 * (value - g->lattice.end) / info->gain);
+        if (!(photons > -1099511627776.0)) return PHOTON_LIMIT;
+        int64_t index = (int64_t)photons + 3 * info->peaks;
+        while (lattice_edge(info, index) > value) --index;
+        while (lattice_edge(info, index + 1) <= value) ++index;
+        *code = g->lattice.code + index - 3 * info->peaks;
+        return PHOTON_OK;
+    }
     const double shift = phases > 1 ? shift_of(info, phase) : 0.0;
     const double guess = floor(photon_stabilize(info, value) / info->step - shift + 0.5);
     if (!isfinite(guess) || fabs(guess) > 1099511627776.0) return PHOTON_LIMIT;
@@ -271,11 +292,47 @@ int photon_code_of(const photon_info *info, double value, int64_t *code)
     return make_grid(info, &g) ? PHOTON_LIMIT : code_of(info, &g, value, 0, 1, code);
 }
 
+/* ---- photon peaks (FORMAT.md, "Photon peaks") ---- */
+
+/* Bin `index` of the lattice is part 0, 1 or 2 of a photon; bin 0 is the peak of zero photons. */
+static int64_t photon_of(int64_t index, int *part)
+{
+    int64_t photon = (index + 1) / 3;
+    if (photon * 3 > index + 1) --photon;
+    *part = (int)(index + 1 - 3 * photon);
+    return photon;
+}
+
+static double lattice_edge(const photon_info *info, int64_t index)
+{
+    static const int EDGES[3] = {-10, -7, 7};
+    int part;
+    const int64_t photon = photon_of(index, &part);
+    return ceil(info->offset + info->gain * ((double)(20 * photon + EDGES[part]) / 20.0));
+}
+
+int photon_find_lattice(const photon_info *info, photon_lattice *lattice)
+{
+    grid g;
+    if (make_grid(info, &g)) return PHOTON_LIMIT;
+    *lattice = g.lattice;
+    return PHOTON_OK;
+}
+
+double photon_lattice_point(const photon_info *info, const photon_lattice *lattice, int64_t code)
+{
+    static const int POINTS[3] = {-17, 0, 17};
+    int part;
+    const int64_t photon = photon_of(code - lattice->code + 3 * info->peaks, &part);
+    return info->offset + info->gain * ((double)(40 * photon + POINTS[part]) / 40.0);
+}
+
 /* ---- clipping levels (FORMAT.md, "Clipping levels") ---- */
 
 static double label_of(const photon_info *info, int64_t level, int64_t code, uint32_t phase)
 {
     const double shift = shift_of(info, phase);
+    if (info->peaks && (double)level < lattice_edge(info, 3 * info->peaks)) return photon_stabilize(info, (double)level);
     const double side = photon_stabilize(info, (double)level) / info->step - shift >= (double)code ? 1.0 : -1.0;
     return (4.0 * ((double)code + shift) + side) * (info->step / 4.0);
 }
@@ -366,6 +423,10 @@ static int make_bins(const photon_info *info, grid *g, int64_t low, uint32_t cou
         if (info->phases == 1) {
             a = first[i];
             b = last[i];
+        }
+        if (info->peaks && code < g->lattice.code) {
+            point[i] = within(photon_lattice_point(info, &g->lattice, code), a, b > a ? b : a);
+            continue;
         }
         point[i] = within(b > a ? 0.5 * (a + b) - pull : info->phases > 1 ? a : 0.5 * (a + b), a, b > a ? b : a);
         if (info->phases == 1)

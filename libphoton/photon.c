@@ -60,8 +60,9 @@ int photon_read_info(const uint8_t *payload, size_t bytes, photon_info *info)
     if (payload[4] != 2) return PHOTON_VERSION;
     info->axes = payload[11];
     const size_t weights_at = FIXED + 8 * (size_t)info->axes;
-    const int clipped = payload[8] == 4;
-    info->header_bytes = weights_at + WEIGHT_BYTES + (clipped ? 16 : 0);
+    const int special = payload[8] == 4 || payload[8] == 8 || payload[8] == 12;
+    const int clipped = special && payload[8] & 4, peaked = special && payload[8] & 8;
+    info->header_bytes = weights_at + WEIGHT_BYTES + (clipped ? 16 : 0) + (peaked ? 8 : 0);
     if (!info->axes || info->axes > PHOTON_MOST_AXES || bytes < info->header_bytes) return PHOTON_DAMAGED;
     uint32_t crc = photon_crc32(0, payload, 80);
     crc = photon_crc32(crc, zeros, 4);
@@ -92,6 +93,7 @@ int photon_read_info(const uint8_t *payload, size_t bytes, photon_info *info)
     memcpy(info->weights, payload + weights_at, WEIGHT_BYTES);
     info->low = clipped ? (int64_t)photon_u64(payload + weights_at + WEIGHT_BYTES) : INT64_MIN;
     info->high = clipped ? (int64_t)photon_u64(payload + weights_at + WEIGHT_BYTES + 8) : INT64_MIN;
+    info->peaks = peaked ? (int64_t)photon_u64(payload + info->header_bytes - 8) : 0;
     info->samples = 1;
     for (uint32_t i = 0; i < info->axes; ++i) {
         info->shape[i] = photon_u64(payload + FIXED + 8 * (size_t)i);
@@ -102,9 +104,12 @@ int photon_read_info(const uint8_t *payload, size_t bytes, photon_info *info)
     const uint64_t most_frames = info->axes > 1 ? info->shape[0] : info->shape[0];
     if (info->dtype > PHOTON_FLOAT64 || info->frames > most_frames || !info->frames) return PHOTON_DAMAGED;
     info->itemsize = ITEM_BYTES[info->dtype];
+    if (special) info->exact = 0;
+    if (peaked && (info->peaks < 1 || info->peaks > 8 || info->phases != 1 || info->dtype >= PHOTON_FLOAT32 ||
+                   !(info->gain >= 8.0)))
+        return PHOTON_DAMAGED;
     if (clipped) {
         const int64_t most = INT64_C(1) << 53, low = info->low, high = info->high;
-        info->exact = 0;
         if (info->dtype >= PHOTON_FLOAT32 || (low == INT64_MIN && high == INT64_MIN) ||
             (low != INT64_MIN && (low < -most || low > most)) ||
             (high != INT64_MIN && (high < -most || high > most)) ||
@@ -823,14 +828,17 @@ int photon_decode(const uint8_t *payload, size_t bytes, enum photon_output outpu
     if (output == PHOTON_STABILIZED) {
         const int clipped = info->low != INT64_MIN || info->high != INT64_MIN;
         photon_ends ends[16];
-        if (clipped && photon_find_ends(info, ends)) return PHOTON_LIMIT;
+        photon_lattice lattice;
+        if ((clipped && photon_find_ends(info, ends)) || photon_find_lattice(info, &lattice)) return PHOTON_LIMIT;
         for (uint64_t i = 0; i < count; ++i) {
             const uint32_t phase = info->phases > 1 ? phase_of((uint32_t)i, info->seed) : 0;
             const int64_t own = info->base + (int64_t)code_at(&codes, i);
             const photon_ends *end = &ends[phase];
             double code = (double)(clipped ? photon_uncut(info, end, own) : own);
             if (info->phases > 1) code += (2.0 * phase + 1.0 - 16.0) / 32.0;
-            ((double *)out)[i] = code * info->step;
+            ((double *)out)[i] = info->peaks && (int64_t)code < lattice.code
+                                     ? photon_stabilize(info, photon_lattice_point(info, &lattice, (int64_t)code))
+                                     : code * info->step;
             if (info->low != INT64_MIN && own == end->low - 1) ((double *)out)[i] = end->low_label;
             if (info->high != INT64_MIN && own == end->high + 1) ((double *)out)[i] = end->high_label;
         }

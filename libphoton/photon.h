@@ -56,6 +56,7 @@ typedef struct photon_info {
     /* the rest is for the decoder */
     uint32_t minor, predictor, width, exact, phases, body, levels, band_rows, seed, rate, top, weights_crc;
     int64_t base, low, high;          /* low, high: clipping levels; INT64_MIN for none */
+    int64_t peaks;                    /* photon peaks with bins of their own */
     uint64_t checksum;
     int32_t weights[2][11];
     size_t header_bytes;
