@@ -49,9 +49,9 @@ def test_the_readme(tmp_path, monkeypatch, capsys):
 
 def test_other_tools(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pg.encode(pg.simulate(frames=60, height=32, width=48, seed=1), "movie.zarr", layout="compact")
+    pg.encode(pg.simulate(frames=60, height=64, width=96, seed=1), "movie.zarr", layout="compact")
     names = run("docs/tools.md")
-    assert names["extractor"].get_num_samples() == 60 and Path("session.nwb").stat().st_size > 60 * 32 * 48
+    assert names["extractor"].get_num_samples() == 60 and Path("session.nwb").stat().st_size > 60 * 64 * 96
 
 
 def test_compressing_recordings(tmp_path, monkeypatch):
