@@ -9,7 +9,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.recovery.unpublished_chunks import unpublished
-from photon_gpu.store import manifest, metadata, source_metadata
+from photon_gpu.store import durable, manifest, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.frame_records import chunk_of
@@ -55,6 +55,8 @@ def finished_frames(storage: Storage) -> int:
 def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
     """Finish a recording without a spool: keep published and whole chunks, delete the rest.
 
+    If nothing was published, a local folder goes too, unless it holds other files.
+
     Returns
     -------
     int, int, list of str
@@ -78,6 +80,8 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
         storage.write(manifest.NAME, index)
     discarded = discard_unpublished(storage, files, seen, description)
     storage.delete_for_certain(MARKER)
+    if description is None and storage.local:
+        durable.remove_folder_if_empty(storage.root)
     return frames, frames - seen, discarded
 
 

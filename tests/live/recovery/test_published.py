@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from unittest import mock
@@ -13,6 +14,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.live.recovery.published import discard_unpublished
 from photon_gpu.store import metadata
+from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
 from tests.support.faulty_filesystem import FaultyFileSystem, Script
 from tests.support.recordings import CHUNK, check_prefix, frames, settings
@@ -141,3 +143,10 @@ def test_only_chunks_after_the_published_ones_and_unseen_metadata_go():
     assert storage.names() == sorted({*foreign, *chunks, metadata.ATTRIBUTES} - {"10.0.0"})
     assert discard_unpublished(storage, set(), 0, None) == ["0.0.0", "1.0.0"]
     assert storage.names() == sorted(foreign)
+
+
+def test_a_local_folder_where_nothing_was_published_is_removed(tmp_path):
+    Claim(Storage.at(tmp_path / "m.zarr"), overwrite=False, facts={"recording": True}).__enter__()
+    marker = tmp_path / "m.zarr" / MARKER
+    marker.write_text(json.dumps(json.loads(marker.read_bytes()) | {"pid": 1 << 30, "token": "00" * 16}))
+    assert pg.recover(tmp_path / "m.zarr").frames == 0 and not list(tmp_path.iterdir())
