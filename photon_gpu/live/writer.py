@@ -256,6 +256,7 @@ class LiveWriter:
         if config.layout == "lossless" or not callable(model):
             self._frame_check.expect(layout_for(encoding, backend))
         self._spool: Spool | None = None
+        self._claim_of_folder: Claim | None = None
         try:
             token = self._claim(spool, model, attributes)
             words = self._write_words(recording)
@@ -276,6 +277,8 @@ class LiveWriter:
         except BaseException:
             if self._spool is not None:
                 self._spool.remove()
+            if self._claim_of_folder is not None:
+                self._claim_of_folder.withdraw()
             raise
         self._ledger = self._pipeline.ledger
         self._journaling = None
@@ -413,7 +416,7 @@ class LiveWriter:
             self._closed = True
             chunk, self._chunk = self._chunk, None
             if chunk is not None:
-                self._pipeline.submit(chunk)
+                self._submit_rest(chunk)
             frames = self._ledger.frames_in
         finally:
             self._appending.release()
@@ -472,7 +475,7 @@ class LiveWriter:
             self._spool = Spool.begin(spool, self._storage.root.split("/")[-1], facts)
         folder = str(self._spool.folder) if self._spool else None
         marker = {"token": token, "recording": True, "spool": folder}
-        Claim(self._storage, overwrite=False, facts=marker).__enter__()
+        self._claim_of_folder = Claim(self._storage, overwrite=False, facts=marker).__enter__()
         return token
 
     def _without_times(self, recording: Recording) -> Recording:
@@ -483,12 +486,8 @@ class LiveWriter:
     def _write_words(self, recording: Recording) -> dict[str, list[Any]]:
         """Write the files beside the chunks before the first frame, and return their manifest entries."""
         files = beside_files(recording, self.config)
-        try:
-            for name, data in files.items():
-                self._storage.write(name, data)
-        except BaseException:
-            Claim(self._storage, overwrite=False).withdraw()
-            raise
+        for name, data in files.items():
+            self._storage.write(name, data)
         return {name: manifest.entry(data) for name, data in files.items()}
 
     def describe(self, recording: Recording) -> None:
@@ -544,6 +543,16 @@ class LiveWriter:
                 self._chunk = None
                 self._pipeline.submit(chunk)
         return self._ledger.frames_in
+
+    def _submit_rest(self, chunk: Chunk) -> None:
+        """Submit the last chunk; an interrupted append may have left it empty, or its frames uncounted."""
+        counted = self._ledger.frames_in - chunk.number * self.config.frames_per_chunk
+        if (copied := chunk.filled - counted) > 0:
+            self._ledger.take(copied, copied * self.config.frame_nbytes)
+        if chunk.filled:
+            self._pipeline.submit(chunk)
+        else:
+            self._pipeline.buffers.release(chunk)
 
     def _next_chunk(self, accepted: int) -> Chunk:
         while (chunk := self._pipeline.buffers.take(self._number, 0.2)) is None:

@@ -17,6 +17,8 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedTypeError,
 )
+from photon_gpu.live.state.filling_chunks import Chunk
+from photon_gpu.live.state.ledger import Ledger
 from tests.support import cupy_standin as standin
 from tests.support.threads import at_once
 
@@ -471,3 +473,41 @@ def test_the_first_chunk_is_published_at_once_however_young_the_clock(tmp_path, 
     live.append(movie[:8])
     until(lambda: live.status().frames_stored == 8)
     live.close()
+
+
+@pytest.mark.parametrize(("where", "name", "stored"), [(Chunk, "add", 8), (Ledger, "take", 9)])
+@pytest.mark.parametrize("durability", ["chunk", "frame"])
+def test_an_interrupt_within_an_append_leaves_a_whole_movie(
+    tmp_path, monkeypatch, where, name, stored, durability
+):
+    movie = camera()
+
+    def stopped(*args):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        begin(tmp_path / "m.zarr", movie, durability=durability, layout="lossless") as live,
+    ):
+        live.append(movie[:8])
+        monkeypatch.setattr(where, name, stopped)
+        live.append(movie[8])
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie[:stored])
+    assert pg.verify(tmp_path / "m.zarr", deep=True).ok
+    assert [path.name for path in tmp_path.iterdir()] == ["m.zarr"]
+
+
+@pytest.mark.parametrize(
+    "place", ["live.writer.Pipeline", "live.spool.spool.Spool._hold", "store.durable.make_folder"]
+)
+def test_an_interrupt_at_the_start_leaves_nothing(tmp_path, monkeypatch, place):
+    def stopped(*args, **options):
+        monkeypatch.undo()
+        (tmp_path / "spool").mkdir(exist_ok=True)  # as far as it got
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"photon_gpu.{place}", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path / "m.zarr", camera(), durability="frame", spool=tmp_path / "spool")
+    assert not list(tmp_path.rglob("m.zarr*"))

@@ -57,15 +57,17 @@ class Spool:
         token = str(facts["token"])
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         folder = Path(parent).absolute() / f"{name}-{stamp}-{token[:8]}"
-        durable.make_folder(str(folder))
-        spool = cls(folder, {"spool_version": VERSION, **facts})
+        spool: Spool | None = None
         try:
+            durable.make_folder(str(folder))
+            spool = cls(folder, {"spool_version": VERSION, **facts})
             spool._count = AcknowledgedCount(folder, spool.token)
             checked_json.write(folder / RECORDING, spool.facts)
         except BaseException:  # a recording that never began must not look like an interrupted one
             with suppress(OSError):
-                spool.remove()
-            spool.release()
+                _clear(folder) if spool is None else spool.remove()
+            if spool is not None:
+                spool.release()
             raise
         return spool
 
@@ -261,11 +263,7 @@ class Spool:
         durable.sync_folder(str(self.folder))
         self.release()
         with suppress(OSError):
-            for path in self.folder.iterdir():
-                if _own(path):
-                    durable.remove(str(path))
-            self.folder.rmdir()
-            self.folder.parent.rmdir()  # fails if it holds anything else
+            _clear(self.folder)
 
     def _hold(self) -> None:
         # Any thread may release this lock. A forked child closes its own copy.
@@ -296,6 +294,15 @@ def _is_recording(folder: Path) -> bool:
         return False
     names = [path.name for path in folder.iterdir()]
     return any(own.fullmatch(name) for name in names for own in (_KEPT_NAME, _STORED_NAME, SEGMENT_NAME))
+
+
+def _clear(folder: Path) -> None:
+    """Remove a recording's files, its folder, and the spool if that holds nothing else."""
+    for path in folder.iterdir():
+        if _own(path):
+            durable.remove(str(path))
+    folder.rmdir()
+    folder.parent.rmdir()  # fails if it holds anything else
 
 
 def _own(path: Path) -> bool:
