@@ -41,6 +41,7 @@ UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
 DILUTED = 0.03
+_SURE = 5.0  # Standard errors; motion and bleaching make differences of 4 to 5 on raw movies.
 # Limits of the cross checks. In 300 raw simulated movies, no third cumulant was outside of 1 to 2 by 4
 # standard errors, and no frame was quiet, no direction empty and no variance periodic at all.
 GAMMA_LIKE, MOST_EXCESS, LEAST_SKEWED = 1.6, 2.5, 0.9
@@ -424,7 +425,7 @@ def fixed_pattern(difference: float, error: float, gain: float) -> Iterator[Find
         return
     yield _finding(
         "fixed pattern",
-        "WARN" if difference > DILUTED * gain else "NOTE",
+        "WARN" if difference > max(DILUTED * gain, _SURE * error) else "NOTE",
         difference / gain,
         f"the light of a pixel itself gives a gain {difference / gain:.1%} below that of the pixels "
         "around it: "
