@@ -132,22 +132,30 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
     partial_path = _partial_path(path)
     try:
         _write_partial(partial_path, data, synced=synced)
-        os.link(partial_path, path)
-    except FileExistsError:
-        raise
-    except _NO_LINKS:
-        # This is exclusive too, but a kill during the write leaves a short file, which its readers accept.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
-        try:
-            write_all(descriptor, data)
-            if synced:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if not _link(partial_path, path):
+            # Exclusive too, but a kill during the write leaves a short file, which its readers accept.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+            try:
+                write_all(descriptor, data)
+                if synced:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
     finally:
         remove(partial_path)
     if synced:
         sync_folder(os.path.dirname(path))
+
+
+def _link(path: str, to: str) -> bool:
+    """Give a file a second name, which must be new; return False where the file system has no links."""
+    try:
+        os.link(path, to)
+    except FileExistsError:
+        raise
+    except _NO_LINKS:
+        return False
+    return True
 
 
 def open_file(path: str, *, exclusive: bool = False) -> int:
