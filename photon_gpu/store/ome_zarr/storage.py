@@ -315,7 +315,7 @@ def in_container(storage: Storage, container: str | None) -> Storage:
     InvalidInputError
         There is no such container, or the name does not end in ``.ome.zarr``.
     """
-    if container is not None and container not in CONTAINERS:
+    if container is not None and not (isinstance(container, str) and container in CONTAINERS):
         raise InvalidInputError(f"container is {container!r}; 'folder' and 'ome-zarr' are possible")
     if container == "ome-zarr" and not storage.root.endswith(SUFFIX):
         raise InvalidInputError(
