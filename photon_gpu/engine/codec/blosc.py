@@ -542,8 +542,17 @@ def _library() -> ctypes.CDLL | None:
     except (OSError, AttributeError):
         return None
     compress.argtypes = [
-        number, number, size, size, pointer, pointer, size, ctypes.c_char_p, size, number,
-    ]  # fmt: skip
+        number,
+        number,
+        size,
+        size,
+        pointer,
+        pointer,
+        size,
+        ctypes.c_char_p,
+        size,
+        number,
+    ]
     decompress.argtypes = [pointer, pointer, size, number]
     return library
 
