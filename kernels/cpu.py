@@ -292,7 +292,7 @@ def restore_full(
         w = weights[t]
         terms.frame_with_mean(mean, now)
         for r in range(residuals.shape[1]):
-            terms.known(w, state, r, row_terms, out)
+            terms.all_but_west(w, state, r, row_terms, out)
             west = now[r + 1, 0]
             for c in range(residuals.shape[2]):
                 total = terms.wide(terms.wide(row_terms[c], out) + terms.west(w, west, out), out)
@@ -380,7 +380,7 @@ def restore_full_sorted(
         w = weights[t]
         terms.frame_with_mean(mean, now)
         for r in range(out.shape[1]):
-            terms.known(w, state, r, row_terms, out)
+            terms.all_but_west(w, state, r, row_terms, out)
             west = now[r + 1, 0]
             for c in range(out.shape[2]):
                 predicted = terms.prediction(

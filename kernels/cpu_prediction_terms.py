@@ -193,8 +193,8 @@ def past(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: ND
 
 
 @jit
-def known(w: NDArray, state: NDArray, r: int, out: NDArray[np.int64], codes: NDArray) -> None:
-    """All terms of a row's predictions except the code to the left, which depends on the pixel before."""
+def all_but_west(w: NDArray, state: NDArray, r: int, out: NDArray[np.int64], codes: NDArray) -> None:
+    """Sum all terms of a row's predictions except the one of :func:`west`, which needs the pixel before."""
     for c in range(out.size):
         total = mix(w, state[0], state[1], r, c, codes)
         out[c] = wide(total + above(w, state[2], r, c, codes), codes)

@@ -37,15 +37,15 @@ DEVICE Pack<T, N> neighbours(const T* at, u32 count)
 }
 
 template <class T, u32 N>
-DEVICE void put_neighbours(T* at, u32 count, const Pack<T, N>& given)
+DEVICE void put_neighbours(T* at, u32 count, const Pack<T, N>& values)
 {
     if (count == N && aligned<T, N>(at)) {
-        *(Pack<T, N>*)at = given;
+        *(Pack<T, N>*)at = values;
         return;
     }
 #pragma unroll
     for (u32 j = 0; j < N; ++j)
-        if (j < count) at[j] = given.item[j];
+        if (j < count) at[j] = values.item[j];
 }
 
 // Number of residuals of the run from `begin` that lie within `length`.
@@ -98,7 +98,7 @@ DEVICE void unpack(const u8* __restrict__ nibbles, const Code* __restrict__ esca
         const u32 length = size - first < segment ? (u32)(size - first) : segment;
         const u64 start = (u64)starts[s] < escaped ? (u64)starts[s] : escaped;
         const u64 bound = (u64)starts[s + 1] < escaped ? (u64)starts[s + 1] : escaped;
-        const u64 given = bound > start ? bound - start : 0;
+        const u64 stored = bound > start ? bound - start : 0;
         u32 count = 0;
         for (u32 tile = 0; tile < length; tile += THREADS * RUN) {
             const u32 begin = tile + threadIdx.x * RUN, mine = run_within(begin, length);
@@ -115,7 +115,7 @@ DEVICE void unpack(const u8* __restrict__ nibbles, const Code* __restrict__ esca
 #pragma unroll
             for (u32 j = 0; j < RUN; ++j)
                 if (write.item[j] == ESCAPE && j < mine) {
-                    if (next < given) write.item[j] = (Code)(ESCAPE + escapes[start + next]);
+                    if (next < stored) write.item[j] = (Code)(ESCAPE + escapes[start + next]);
                     ++next;
                 }
             put_neighbours<Code, RUN>(out + first + begin, mine, write);
@@ -123,7 +123,7 @@ DEVICE void unpack(const u8* __restrict__ nibbles, const Code* __restrict__ esca
         }
         if (threadIdx.x == 0) {
             const bool half = first + length == size && size % 2 && nibbles[size / 2] >> 4;
-            if (count != given || half) atomicAdd(strange, (u64)(count != given) + half);
+            if (count != stored || half) atomicAdd(strange, (u64)(count != stored) + half);
         }
     }
 }
@@ -180,13 +180,13 @@ DEVICE void count_levels(const Code* __restrict__ codes, const Code* __restrict_
 KERNEL place_runs(u64* table, u64 runs, u32 levels, i64* places)
 {
     for (u64 level = thread_index(); level < levels; level += thread_count()) {
-        u64 place = (u64)places[level];
+        u64 index = (u64)places[level];
         for (u64 r = 0; r < runs; ++r) {
             const u64 count = table[r * levels + level];
-            table[r * levels + level] = place;
-            place += count;
+            table[r * levels + level] = index;
+            index += count;
         }
-        places[level] = (i64)place;
+        places[level] = (i64)index;
     }
 }
 
@@ -202,11 +202,11 @@ DEVICE void sort_levels(const Code* __restrict__ codes, const Code* __restrict__
             const u32 level = level_at(codes, residuals, i, size, levels);
             const u32 alike = __match_any_sync(0xffffffffu, level);
             const u32 lower = alike & (1u << lane) - 1;
-            const u64 place = level != NO_LEVEL ? next[level] : 0;
+            const u64 index = level != NO_LEVEL ? next[level] : 0;
             __syncwarp();  // all have read before one writes
             if (level != NO_LEVEL) {
-                out[place + __popc(lower)] = residuals[i];
-                if (!lower) next[level] = place + __popc(alike);
+                out[index + __popc(lower)] = residuals[i];
+                if (!lower) next[level] = index + __popc(alike);
             }
             __syncwarp();
         }

@@ -340,7 +340,7 @@ MUTANTS = (
     Mutant(
         "damaged chunk reads beyond its escapes",
         RC,
-        "if (next < given) write.item[j]",
+        "if (next < stored) write.item[j]",
         "if (true) write.item[j]",
         R,
     ),
@@ -355,8 +355,8 @@ MUTANTS = (
     Mutant(
         "non-atomic count of strange segments",
         RC,
-        "atomicAdd(strange, (u64)(count != given) + half);",
-        "*strange += (u64)(count != given) + half;",
+        "atomicAdd(strange, (u64)(count != stored) + half);",
+        "*strange += (u64)(count != stored) + half;",
         R,
     ),
     Mutant(
@@ -390,8 +390,8 @@ MUTANTS = (
     Mutant(
         "order within a level lost",
         RC,
-        "out[place + __popc(lower)]",
-        "out[place + __popc(alike) - 1 - __popc(lower)]",
+        "out[index + __popc(lower)]",
+        "out[index + __popc(alike) - 1 - __popc(lower)]",
         Z,
         quick="counted_and_sorted and order0",
     ),
@@ -409,7 +409,7 @@ MUTANTS = (
         "        }\n    }\n}",
         R,
     ),
-    Mutant("places do not move", RC, "places[level] = (i64)place;", "", Z),
+    Mutant("places do not move", RC, "places[level] = (i64)index;", "", Z),
     Mutant(
         "runs of odd length",
         TWIN,
