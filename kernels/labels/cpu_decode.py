@@ -10,23 +10,10 @@ from numpy.typing import NDArray
 from photon_gpu.kernels.cpu import dequantize_phased
 from photon_gpu.kernels.cpu_cache import jit
 from photon_gpu.kernels.labels.blosc_calls import blosc_decompress
+from photon_gpu.kernels.labels.frame_blocks import FrameBlocks
 
 _RUN = 2048  # labels that are converted at a time, so that their numbers stay in the cache
 _HEADER = 16
-
-
-class Frame(NamedTuple):
-    """A Blosc frame: its bytes, first byte and end of each block, bytes per block, and bytes of content.
-
-    ``decompress`` is the address of Blosc's C function.
-    """
-
-    data: NDArray[np.uint8]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    size: int
-    nbytes: int
-    decompress: int
 
 
 class LabelTable(NamedTuple):
@@ -50,7 +37,7 @@ def _put32(out: NDArray[np.uint8], at: int, value: Any) -> None:
 
 @jit
 def _open_blocks(
-    frame: Any, first: int, last: int, part: NDArray[np.uint8], labels: NDArray[np.float64]
+    frame: FrameBlocks, first: int, last: int, part: NDArray[np.uint8], labels: NDArray[np.float64]
 ) -> bool:
     """Decompress blocks ``first:last`` to ``labels`` as a frame of their own; return whether that worked."""
     at = _HEADER + 4 * (last - first)
@@ -69,7 +56,7 @@ def _open_blocks(
 
 
 @jit
-def _number_labels(labels: NDArray[np.float64], table: Any, numbers: NDArray[np.int32]) -> Any:
+def _number_labels(labels: NDArray[np.float64], table: LabelTable, numbers: NDArray[np.int32]) -> Any:
     """Write the number of each label in the table to ``numbers``; return how many are not in it."""
     per_grid, first, count, strange = 1.0 / table.grid, float(table.first), float(table.valid.size), 0
     for i in range(labels.size):
@@ -83,10 +70,10 @@ def _number_labels(labels: NDArray[np.float64], table: Any, numbers: NDArray[np.
 
 @jit
 def decode_label_blocks(
-    frame: Any,
+    frame: FrameBlocks,
     blocks: Any,
     samples: Any,
-    table: Any,
+    table: LabelTable,
     work: Any,
     out: NDArray,
 ) -> int:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.blosc import (
     Compressor,
+    c_functions,
     compress,
     compress_blocks,
     compress_bytes,
@@ -23,6 +23,8 @@ from photon_gpu.engine.codec.blosc import (
     decompress_span,
     frame_sizes,
 )
+from photon_gpu.engine.codec.blosc import compression as blosc_compression
+from photon_gpu.engine.codec.blosc import decompression as blosc_decompression
 from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -84,7 +86,7 @@ def test_large_buffers_are_joined_from_parts_that_ran_in_parallel(text, kind):
 
 
 def test_items_are_made_a_few_blocks_at_a_time_and_once(monkeypatch):
-    monkeypatch.setattr(blosc, "_MADE_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(blosc_compression, "_MADE_AT_ONCE", 1 << 20)
     asked = []
 
     def items(start, stop):
@@ -99,7 +101,7 @@ def test_items_are_made_a_few_blocks_at_a_time_and_once(monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_items_may_be_made_in_the_same_memory_each_time(monkeypatch, kind):
-    monkeypatch.setattr(blosc, "_MADE_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(blosc_compression, "_MADE_AT_ONCE", 1 << 20)
     data = contents(kind, 1 << 20, "u4")
     memory = np.empty(1 << 20, "u4")
 
@@ -125,7 +127,7 @@ def test_without_the_functions_of_the_library_numcodecs_is_asked(monkeypatch):
     """Where its Blosc exports nothing, as on Windows."""
     data, compressor = contents("photons", 100_000, "u2"), Compressor(blocksize=1 << 14)
     frame = compress(data, compressor)
-    monkeypatch.setattr(blosc, "_library", lambda: None)
+    monkeypatch.setattr(c_functions, "c_library", lambda: None)
     assert compress(data, compressor) == frame
     assert bytes(compress(data, compressor, buffers=Buffers())) == frame
     assert decompress(frame, data.nbytes).tobytes() == data.tobytes()
@@ -178,8 +180,10 @@ def test_the_edges_of_spans():
 
 def test_only_the_blocks_of_a_span_are_opened(monkeypatch):
     opened = []
-    real = blosc._decode
-    monkeypatch.setattr(blosc, "_decode", lambda frame, out: (opened.append(out.nbytes), real(frame, out)))
+    real = blosc_decompression.decode
+    monkeypatch.setattr(
+        blosc_decompression, "decode", lambda frame, out: (opened.append(out.nbytes), real(frame, out))
+    )
     frame = compress(contents("photons", 1 << 20, "u1"), Compressor(blocksize=1 << 16, shuffle=0))
     decompress_span(frame, 300_000, 300_001)
     assert opened == [1 << 16]
@@ -295,12 +299,12 @@ def test_too_large_a_buffer_says_so():
 def test_blosc_is_not_asked_for_its_blocks_by_every_chunk():
     """Chunks differ in length; asking costs half a millisecond for a MB."""
     compressor = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=1 << 15)
-    blosc._blocks.cache_clear()
+    blosc_compression._size_of_blocks.cache_clear()
     for count in range(300_000, 300_050):
         data = contents("photons", count, "u1")
         frame = compress(data, compressor, Split(2))
         assert frame == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
-    assert blosc._blocks.cache_info().misses == 1
+    assert blosc_compression._size_of_blocks.cache_info().misses == 1
 
 
 ONLY = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=1 << 15)

@@ -1,0 +1,21 @@
+"""Compress and decompress Blosc frames."""
+
+from photon_gpu.engine.codec.blosc.blocks import Blocks, BlocksPart
+from photon_gpu.engine.codec.blosc.compression import compress, compress_blocks, compress_bytes
+from photon_gpu.engine.codec.blosc.compressor import Compressor
+from photon_gpu.engine.codec.blosc.decompression import decompress, decompress_span, frame_blocks
+from photon_gpu.engine.codec.blosc.frame import MAX_BYTES, frame_sizes
+
+__all__ = [
+    "MAX_BYTES",
+    "Blocks",
+    "BlocksPart",
+    "Compressor",
+    "compress",
+    "compress_blocks",
+    "compress_bytes",
+    "decompress",
+    "decompress_span",
+    "frame_blocks",
+    "frame_sizes",
+]

@@ -1,0 +1,80 @@
+"""Compress bytes to Blosc frames of Huffman codes only, where a trial shows that these are shorter."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.engine.codec.blosc.c_functions import encode
+from photon_gpu.engine.codec.blosc.compressor import Compressor
+from photon_gpu.engine.codec.blosc.frame import HEADER
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import Split
+from photon_gpu.engine.runtime.scratch import scratch
+
+_HUFFMAN_BLOCK = 1 << 15  # bytes per block of a Huffman-only frame
+_TRIAL_BYTES = 1 << 18  # bytes of a block that a trial compresses in both ways
+_NO_NUMBERS, _NO_BYTES = np.empty(0, np.int64), np.empty(0, np.uint8)
+
+
+class Trial(NamedTuple):
+    """Blocks that were Huffman-coded as a trial: their numbers, rising, and a Blosc frame of just them."""
+
+    numbers: NDArray[np.int64]
+    frame: NDArray[np.uint8]
+
+    def part(self, first: int, last: int) -> Trial:
+        """Return the trial of blocks ``first:last``, counted from ``first``; empty unless all lie there."""
+        inside = bool(self.numbers.size) and first <= self.numbers[0] and self.numbers[-1] < last
+        return Trial(self.numbers - first, self.frame) if inside else Trial(_NO_NUMBERS, self.frame)
+
+
+def try_huffman(
+    data: NDArray[np.uint8], compressor: Compressor, split: Split
+) -> Trial | NDArray[np.uint8] | None:
+    """Code a part of one block in 16 in both ways; return it if Huffman codes save 0.1 %, else None.
+
+    If zstd is as good and was tried on all data, its frame is returned.
+    """
+    size = compressor.blocksize
+    if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size or not data.size:
+        return None
+    count = -(-data.size // size)
+    numbers = np.arange(min(count, 16) // 3, count, 16)
+    length = min(size, _TRIAL_BYTES)
+    blocks = [data[start : start + length] for start in (size * numbers).tolist()]
+    joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    frame, by_zstd = split.run(
+        lambda way: way(),
+        [
+            lambda: huffman_frame(joined, length, Trial(_NO_NUMBERS, _NO_BYTES)).copy(),
+            lambda: [encode(block, compressor).copy() for block in blocks],
+        ],
+    )
+    # A smaller difference may be chance, and the other blocks might be longer.
+    if 1024 * (len(frame) + HEADER.size * (len(blocks) - 1)) > 1023 * sum(map(len, by_zstd)):
+        return by_zstd[0] if joined.size == data.size else None
+    return Trial(numbers if length == size else _NO_NUMBERS, frame)
+
+
+@cache
+def _huffman() -> Any:
+    """Import the kernels of Huffman-only frames when they are first used: Numba takes long to import."""
+    try:
+        return import_module("photon_gpu.kernels.zstd_huffman.cpu")
+    except ImportError:
+        return import_module("photon_gpu.kernels.zstd_huffman.reference")
+
+
+def huffman_frame(
+    data: NDArray[np.uint8], blocksize: int, trial: Trial, buffers: Buffers | None = None
+) -> NDArray[np.uint8]:
+    """Compress to a Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory."""
+    huffman = _huffman()
+    most = huffman.most_blosc_bytes(data.size, blocksize, _HUFFMAN_BLOCK)
+    out = scratch("coded", (most,), np.uint8) if buffers is None else buffers.take(most)
+    return out[: huffman.encode_blosc(data, blocksize, _HUFFMAN_BLOCK, out, *trial)]
