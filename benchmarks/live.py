@@ -260,10 +260,10 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
 
 def soak(seconds: float, seed: int) -> dict[str, Any]:
     """Kill processes and let stores and spools fail; then search for every acknowledged frame."""
-    from tests.faults.soaking import record_badly
     from tests.support.faulty_filesystem import FaultyFileSystem
     from tests.support.recordings import frames as expected
     from tests.support.recordings import in_child
+    from tests.support.soaking import record_badly
 
     chance, counts = (
         random.Random(seed),

@@ -11,12 +11,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 KERNELS = sorted((ROOT / "kernels").rglob("*.py"))
 MODULES = sorted((ROOT / "photon_gpu").rglob("*.py"))
+TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.is_file())
 MOST_ARGUMENTS = 8
 MOST_MODULES = 14
 """More files than that in one folder, and a newcomer no longer sees what it is about."""
-
-LISTS = [ROOT / "photon_gpu" / "cli" / "commands"]
-"""Folders of one module each for things of one kind; these may grow."""
 
 # From the bottom up. A module imports from its own layer's folder and from the layers below;
 # folders that share a line are peers and do not import each other.
@@ -130,9 +128,25 @@ def test_no_module_imports_itself_through_others():
 
 def test_no_folder_is_crowded():
     folders = {path.parent for path in MODULES + KERNELS}
-    for folder in folders - set(LISTS):
+    for folder in folders:
         count = sum(path.name not in ("__init__.py", "__main__.py") for path in folder.glob("*.py"))
         assert count <= MOST_MODULES, f"{folder.relative_to(ROOT)} holds {count} modules"
+
+
+def test_tests_share_only_what_lies_in_support():
+    """A helper in a test module, a conftest or a program is not imported: it moves to ``tests/support``."""
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
+            for name in names:
+                first = name.partition(".")[0]
+                other = first in ("", "tests", "conftest") or first.startswith("test_")
+                assert not other or name.startswith("tests.support."), (
+                    f"{path.relative_to(ROOT)}:{node.lineno}: imports {name}; what tests share belongs in "
+                    f"tests/support"
+                )
 
 
 @pytest.mark.parametrize("path", KERNELS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -88,18 +88,6 @@ def gcs(tmp_path_factory):
         yield endpoint
 
 
-def s3_spec(endpoint, location):
-    return {
-        "protocol": "s3",
-        "endpoint": endpoint,
-        "bucket": "imaging",
-        "location": location,
-        "access_key": "AK",
-        "secret_key": "SK",
-        "secure": False,
-    }
-
-
 @pytest.fixture
 def specs(request, tmp_path):
     """Makes the dictionary of a store of the named kind, empty and of its own."""
@@ -119,7 +107,7 @@ def specs(request, tmp_path):
                 "project": "p",
                 "endpoint": endpoint,
             }
-        return s3_spec(endpoint, location)
+        return servers.s3_spec(endpoint, location)
 
     return make
 
@@ -147,13 +135,3 @@ def store(dj, specs):
         return get_store_backend(name, config=dj.config)
 
     return make
-
-
-def declare(schema, definition, name="Recording", base=None):
-    """A table class declared in a schema."""
-    import datajoint
-
-    return schema(type(name, (base or datajoint.Manual,), {"definition": definition}), context={})
-
-
-RECORDING = "recording_id : int32\n---\nmovie : <photon@imaging>"

@@ -14,8 +14,8 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.dj import stores
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning, UnsupportedTypeError
-from tests.dj.conftest import declare
 from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
+from tests.support.dj_tables import declare
 
 KINDS = ["file", "seaweed", "moto", "gcs"]
 COMPACT = RECORDING.replace("photon@", "photon_compact@")

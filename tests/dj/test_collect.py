@@ -22,7 +22,7 @@ from photon_gpu.errors import InvalidInputError, StoreExistsError, StoreUnavaila
 from photon_gpu.store import manifest
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.storage import Storage
-from tests.dj.conftest import declare
+from tests.support.dj_tables import declare
 from tests.support.threads import at_once
 
 MODULE = sys.modules["photon_gpu.dj.collect"]  # the package's `collect` is the function

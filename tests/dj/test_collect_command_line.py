@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from photon_gpu.dj.database_marks import MARK
-from tests.dj.conftest import declare
 from tests.support import servers
 from tests.support.dj_movies import RECORDING, check_rows, poisson
+from tests.support.dj_tables import declare
 
 PAGE = Path(__file__).parents[2] / "docs" / "datajoint.md"
 A = poisson(1)[:20]

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from tests.dj.conftest import declare
 from tests.support import servers
 from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
+from tests.support.dj_tables import declare
 
 
 @pytest.fixture

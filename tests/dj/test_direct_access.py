@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.dj.conftest import declare
 from tests.support.dj_movies import RECORDING, poisson
+from tests.support.dj_tables import declare
 
 A = poisson(3)
 

@@ -10,9 +10,9 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from photon_gpu.dj import collect
-from tests.dj.conftest import declare
 from tests.support.dj_movies import RECORDING, check_rows, poisson
 from tests.support.dj_programs import run
+from tests.support.dj_tables import declare
 from tests.support.faulty_disk import Failing
 from tests.support.old_locks import old_locks, watched
 

@@ -11,10 +11,11 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.dj import collect, stores
-from tests.dj.conftest import declare, s3_spec
 from tests.support import servers
 from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
 from tests.support.dj_programs import run, table_code
+from tests.support.dj_tables import declare
+from tests.support.servers import s3_spec
 
 KINDS = ["file", "seaweed", "gcs"]
 A, B = poisson(1), poisson(2)

@@ -33,8 +33,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError, PhotonWarning
 from photon_gpu.reader.export import export
-from tests.faults import dj_kills
-from tests.support import fuzz_counts
+from tests.support import dj_kills, fuzz_counts
 from tests.support.payloads import sealed
 from tests.support.recordings import NOISE, frames, in_child, record, recovered, settings, told_until_end
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.live.recovery.test_recover import killed as kill
+from tests.support.interrupted import killed
 from tests.support.lab_cameras import CAMERAS, movie, of
 
 
@@ -92,7 +92,7 @@ def test_the_right_model_and_a_trusted_one_are_silent(tmp_path, camera):
 
 
 def test_a_kill_before_the_estimate_loses_nothing(tmp_path):
-    live = kill(tmp_path / "m.zarr", tmp_path / "fast", frames=11, noise=None, layout="compact")
+    live = killed(tmp_path / "m.zarr", tmp_path / "fast", frames=11, noise=None, layout="compact")
     assert live.acknowledged == 11
     assert pg.recover(tmp_path / "fast").recovered == 11
     opened = pg.open(tmp_path / "m.zarr")

@@ -291,3 +291,16 @@ class FaultyS3:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def s3_spec(endpoint, location):
+    """Store of DataJoint on one of the S3 servers."""
+    return {
+        "protocol": "s3",
+        "endpoint": endpoint,
+        "bucket": "imaging",
+        "location": location,
+        "access_key": "AK",
+        "secret_key": "SK",
+        "secure": False,
+    }

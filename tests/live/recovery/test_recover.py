@@ -30,33 +30,7 @@ from photon_gpu.recording import Document, Recording
 from photon_gpu.store import manifest
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.storage import Storage
-
-MOVIE = np.random.default_rng(0).integers(0, 8, (30, 6, 7)).astype("uint16")
-COUNTER = pg.NoiseModel()
-
-
-def killed(url, spool, frames=11, stored=0, **options):
-    """A recording as a kill leaves it: threads stop, nothing is finished, the lock goes with the process."""
-    options = {
-        "chunk_frames": 4,
-        "publish_seconds": 0.0,
-        "workers": 1,
-        "layout": "lossless",
-        "durability": "frame",
-        "noise": COUNTER,
-        **options,
-    }
-    live = pg.LiveWriter(url, frame_shape=(6, 7), dtype="uint16", spool=spool, **options)
-    for t in range(frames):
-        live.append(MOVIE[t], timestamp=t)
-    until = time.monotonic() + 20
-    while live.status().frames_stored < stored:
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    live._journaling.stop()
-    live._pipeline.stop()
-    live._spool.release()
-    return live
+from tests.support.interrupted import COUNTER, MOVIE, killed
 
 
 def exact(url, frames=11):

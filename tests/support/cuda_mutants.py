@@ -1,6 +1,6 @@
 """Plants bugs in the CUDA source, its launcher and the GPU pipeline, and reports which tests kill each.
 
-``python -m tests.kernels.cuda.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only
+``python -m tests.support.cuda_mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only
 WORD`` and ``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and
 every mutant dies. No GPU code is run.
 """
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 CU, PC, RC = "kernels/photon.cu", "kernels/predictors.cu", "kernels/residuals.cu"
 TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = (

@@ -1,7 +1,7 @@
-"""Makes golden stores that are not there yet: ``python -m tests.golden.make``. It never replaces one.
+"""Make the golden stores that do not exist yet: ``python -m tests.support.make_golden``.
 
-Each folder holds what this release wrote (``store/``), what went in (``input.npy``), and what came
-out again (``counts.npy``, ``stabilized.npy``). Later releases must read the same out of it.
+It replaces none. Each folder holds what this release wrote (``store/``), what went in (``input.npy``), and
+what came out again (``counts.npy``, ``stabilized.npy``). Later releases must read the same out of it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.open import open_source
+from tests.support.golden import GOLDEN
 
-HERE = Path(__file__).parent
 CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)
 PMT = pg.NoiseModel(gain=100.0, offset=92.0)
 DARK = pg.NoiseModel(gain=100.0, offset=500.0, variance=625.0)
@@ -298,11 +298,11 @@ def make(name: str, folder: Path) -> None:
 def main() -> None:
     """Add what is missing, and list what must be there."""
     for name in CASES:
-        if not (HERE / name).exists():
-            make(name, HERE / name)
+        if not (GOLDEN / name).exists():
+            make(name, GOLDEN / name)
             print("made", name)
-    listed = sorted(path.name for path in HERE.iterdir() if path.is_dir() and not path.name.startswith("_"))
-    (HERE / "index.json").write_text(json.dumps(listed, indent=1) + "\n")
+    listed = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir() and not path.name.startswith("_"))
+    (GOLDEN / "index.json").write_text(json.dumps(listed, indent=1) + "\n")
 
 
 if __name__ == "__main__":
