@@ -26,58 +26,76 @@ class Command(NamedTuple):
 
     module: str
     help: str
-    panel: str = "Commands"
+
+    @property
+    def panel(self) -> str:
+        """Heading that the command is listed below: the one of its folder."""
+        return _PANELS[self.module.split(".")[-2]]
+
+
+_PANELS = {
+    "planning": "Before a movie is stored",
+    "movies": "Stored movies",
+    "recording": "Recordings",
+    "machine": "This machine",
+}
 
 
 COMMANDS = {
-    "demo": Command(
-        "photon_gpu.cli.commands.demo", "Simulate a movie, store it in every layout, and check each pixel."
-    ),
     "estimate": Command(
-        "photon_gpu.cli.commands.estimate",
+        "photon_gpu.cli.commands.planning.estimate",
         "Estimate the noise of a raw movie, or report why that is impossible.",
     ),
     "choose": Command(
-        "photon_gpu.cli.commands.choose",
+        "photon_gpu.cli.commands.planning.choose",
         "Find how much a movie can be compressed without changing your result.",
     ),
-    "encode": Command("photon_gpu.cli.commands.encode", "Store a movie at a fraction of its size."),
+    "cost": Command(
+        "photon_gpu.cli.commands.planning.cost", "Estimate the storage cost of movies, by storage class."
+    ),
+    "encode": Command("photon_gpu.cli.commands.movies.encode", "Store a movie at a fraction of its size."),
     "report": Command(
-        "photon_gpu.cli.commands.report",
+        "photon_gpu.cli.commands.movies.report",
         "Compare a stored movie with its source: PASS, WARN or FAIL for each property.",
     ),
     "verify": Command(
-        "photon_gpu.cli.commands.verify", "Check every file of a stored movie, and list the lost frames."
+        "photon_gpu.cli.commands.movies.verify",
+        "Check every file of a stored movie, and list the lost frames.",
     ),
     "repair": Command(
-        "photon_gpu.cli.commands.repair", "Restore damaged files of a movie from its source and its manifest."
+        "photon_gpu.cli.commands.movies.repair",
+        "Restore damaged files of a movie from its source and its manifest.",
     ),
-    "info": Command("photon_gpu.cli.commands.info", "Describe a stored movie and its size."),
+    "info": Command("photon_gpu.cli.commands.movies.info", "Describe a stored movie and its size."),
     "decode": Command(
-        "photon_gpu.cli.commands.decode", "Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr."
+        "photon_gpu.cli.commands.movies.decode",
+        "Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.",
+    ),
+    "gc": Command(
+        "photon_gpu.cli.commands.movies.gc",
+        "Find movies that no DataJoint row refers to; delete them with --delete.",
     ),
     "record": Command(
-        "photon_gpu.cli.commands.record",
+        "photon_gpu.cli.commands.recording.record",
         "Record frames as they arrive from a pipe, a socket or a growing file.",
     ),
     "watch": Command(
-        "photon_gpu.cli.commands.watch", "Record the TIFFs that arrive in a folder as one movie."
+        "photon_gpu.cli.commands.recording.watch", "Record the TIFFs that arrive in a folder as one movie."
     ),
     "recover": Command(
-        "photon_gpu.cli.commands.recover", "Finish a recording that was killed or lost power."
+        "photon_gpu.cli.commands.recording.recover", "Finish a recording that was killed or lost power."
+    ),
+    "demo": Command(
+        "photon_gpu.cli.commands.machine.demo",
+        "Simulate a movie, store it in every layout, and check each pixel.",
     ),
     "profile": Command(
-        "photon_gpu.cli.commands.profile",
+        "photon_gpu.cli.commands.machine.profile",
         "Measure the speed of this machine by stage, layout, preset and cores.",
     ),
-    "cost": Command("photon_gpu.cli.commands.cost", "Estimate the storage cost of movies, by storage class."),
     "doctor": Command(
-        "photon_gpu.cli.commands.doctor",
+        "photon_gpu.cli.commands.machine.doctor",
         "Show versions, backends, devices, folders and limits, and how to solve problems.",
-    ),
-    "gc": Command(
-        "photon_gpu.cli.commands.gc",
-        "Find movies that no DataJoint row refers to; delete them with --delete.",
     ),
 }
 """Commands by name; the module of a command has a function of that name."""

@@ -57,8 +57,8 @@ def test_the_list_of_commands_loads_none_of_them():
 
 def test_the_help_of_a_command_loads_that_command_alone():
     modules = loaded_by("encode", "--help")
-    assert "photon_gpu.cli.commands.encode" in modules
-    assert "photon_gpu.cli.commands.decode" not in modules
+    assert "photon_gpu.cli.commands.movies.encode" in modules
+    assert "photon_gpu.cli.commands.movies.decode" not in modules
     assert not modules & set(_HEAVY)
 
 

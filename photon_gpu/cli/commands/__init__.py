@@ -1,1 +1,1 @@
-"""One module per command of ``photon-gpu``; each loads when it runs."""
+"""One module per command of ``photon-gpu``, in a folder per heading of its help; each loads when it runs."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.cli.commands import record as record_command
+from photon_gpu.cli.commands.recording import record as record_command
 from photon_gpu.cli.options.source import FeedOptions, ReadOptions
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.session import record

@@ -8,7 +8,7 @@ import tifffile
 import zarr
 
 import photon_gpu as pg
-from photon_gpu.cli.commands.decode import frame_range
+from photon_gpu.cli.commands.movies.decode import frame_range
 from photon_gpu.errors import InvalidInputError
 from tests.support.folders import tree
 

@@ -1,0 +1,1 @@
+"""Commands for this machine: whether it works, how fast, and what is wrong with it."""

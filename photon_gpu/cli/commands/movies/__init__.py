@@ -1,0 +1,1 @@
+"""Commands for stored movies: store, check, restore, describe, export and delete them."""
