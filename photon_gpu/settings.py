@@ -49,8 +49,8 @@ class EncodeSettings:
     compressor : Compressor or None
         A text such as ``"zstd-5-bitshuffle"`` is parsed.
     dither, chunk_frames : int or None
-    peaks : int
-        Number of photon peaks with bins of their own; 0: none.
+    peaks : int or "auto"
+        Number of photon peaks with bins of their own; 0: none. "auto": what a dark movie needs.
     backend : str
     workers : int or None
         Threads; None: one per core of the machine that encodes.
@@ -83,7 +83,7 @@ class EncodeSettings:
     predictor: str | Predictor | None = None
     compressor: str | Compressor | None = None
     dither: int | None = None
-    peaks: int = 0
+    peaks: int | str = 0
     chunk_frames: int | None = None
     backend: str = "auto"
     workers: int | None = None
@@ -130,6 +130,11 @@ class EncodeSettings:
         return self.noise if isinstance(self.noise, tuple) else tuple(filter(None, [self.stated_noise]))
 
     @property
+    def stated_peaks(self) -> int:
+        """The stated number of photon peaks; 0 if it will be chosen."""
+        return 0 if isinstance(self.peaks, str) else self.peaks
+
+    @property
     def fixed_compressor(self) -> Compressor | None:
         """The stated Blosc settings; None if candidates will be tried."""
         return cast("Compressor | None", self.compressor)
@@ -147,7 +152,7 @@ class EncodeSettings:
             noise=self.stated_noise,
             step=self.step,
             dither=self.dither,
-            peaks=self.peaks,
+            peaks=self.stated_peaks,
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -175,13 +180,15 @@ class EncodeSettings:
         object.__setattr__(self, name, value)
 
     def _check_peaks(self) -> None:
+        if isinstance(self.peaks, str) and self.peaks == AUTO:
+            return
         check_peaks(self.peaks)
         if self.peaks and (self.layout != "compact" or self.dither is not None):
             raise InvalidInputError(
                 f"peaks is {self.peaks}; bins for photon peaks need layout 'compact', without dither"
             )
         for noise in self.stated_models:
-            check_peaks(self.peaks, noise)
+            check_peaks(self.stated_peaks, noise)
 
     def _check_predictor(self) -> None:
         if self.predictor is None:

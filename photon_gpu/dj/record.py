@@ -41,7 +41,7 @@ def record(
         Type of the frames.
     **options
         Other options of :class:`photon_gpu.LiveWriter`: ``noise``, ``step``, ``preset``, ``predictor``,
-        ``compressor``, ``dither``, ``chunk_frames``, ``backend``, ``workers``, ``trust_noise``,
+        ``compressor``, ``dither``, ``peaks``, ``chunk_frames``, ``backend``, ``workers``, ``trust_noise``,
         ``accept_processed``, ``durability``, ``spool``, ``attributes`` and more, with its defaults. The
         column sets ``layout``, and the store ``storage_options``.
 

@@ -65,7 +65,7 @@ class LiveWriter:
         :func:`photon_gpu.estimate_noise` and keeps the estimate with the movie. If no model can be estimated,
         the movie is stored lossless, and :meth:`status` says so. A stated model is compared with the movie:
         if they contradict each other, :meth:`status` and :meth:`close` warn, and the recording goes on.
-    layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
+    layout, step, preset, predictor, compressor, dither, peaks, backend, workers, storage_options
         See :func:`photon_gpu.encode`; the preset tries its candidates on the first chunk.
     axes : str, optional
         Names of the movie's axes, time first: ``"tcyx"`` for frames ``(c, y, x)``. Each channel gets its own
@@ -138,6 +138,7 @@ class LiveWriter:
         predictor: str | None = None,
         compressor: str | None = None,
         dither: int | None = None,
+        peaks: int | str = 0,
         backend: str = "auto",
         workers: int | None = None,
         durability: str = "chunk",
@@ -164,6 +165,7 @@ class LiveWriter:
             predictor=predictor,
             compressor=compressor,
             dither=dither,
+            peaks=peaks,
             chunk_frames=chunk_frames,
             backend=backend,
             workers=workers,

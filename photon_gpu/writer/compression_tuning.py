@@ -29,9 +29,10 @@ from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import EncodeSettings
+from photon_gpu.settings import AUTO, EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.select.selected import by_channel
+from photon_gpu.writer.peak_choice import chosen_peaks
 
 _MIB = 1 << 20
 _LOOKED_AT = 1 << 21  # Pixels of each part of the sample in which clipping levels are looked for.
@@ -208,6 +209,8 @@ def _choose(
         return values
 
     blocks = sample(source, encoding, backend, chunk_frames, preset.pixels, read)
+    if settings.peaks == AUTO:
+        encoding = encoding.but(peaks=chosen_peaks(blocks, encoding))
     encoding = with_clipping(source, encoding, backend, seen)
     mean = float(sum(block.mean(dtype=np.float64) for block in blocks) / len(blocks))
     fixed = settings.fixed_compressor

@@ -58,7 +58,7 @@ def encode(
     predictor: str | Predictor | None = None,
     compressor: str | Compressor | None = None,
     dither: int | None = None,
-    peaks: int = 0,
+    peaks: int | str = 0,
     chunk_frames: int | None = None,
     backend: str = "auto",
     overwrite: bool = False,
@@ -102,10 +102,11 @@ def encode(
         Blosc settings to use instead of trying several, such as ``"zstd-5-bitshuffle"``.
     dither : int, optional
         Seed of a subtractive dither, which removes the bias at every light level and adds a little noise.
-    peaks : int
+    peaks : int or "auto"
         ``compact`` only: give this many photon peaks, from that of zero photons up, and the valleys between
         them, bins of their own (1 to 8; 0: none). For dark movies (below about 3 photons) of detectors that
-        resolve single photons: more information at a smaller size (docs/trust.md, "In the dark").
+        resolve single photons: more information at a smaller size (docs/trust.md, "In the dark"). ``"auto"``
+        chooses the number from a sample: 0 unless the noise model and the values show the peaks.
     chunk_frames : int, optional
         Whole frames per chunk. Default: 100, or as many as fit 2 GiB.
     backend : {"auto", "numba", "cupy", "numpy"}

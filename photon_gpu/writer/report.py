@@ -87,6 +87,7 @@ class EncodeReport:
             **({"channel_noise": noise_of_channels(encoding)} if encoding.channels else {}),
             step=encoding.step,
             dither=encoding.dither,
+            peaks=encoding.peaks,
             predictor=encoding.predictor.to_dict(),
             exact=encoding.exact,
             passed=self.passed,
@@ -115,6 +116,8 @@ class EncodeReport:
         rows.append(("time", f"{self.seconds:.2f} s ({self.megabytes_per_second:,.0f} MB/s)"))
         if self.compile_seconds >= 0.01:
             rows.append(("compiling, once", f"{self.compile_seconds:.2f} s"))
+        if encoding.peaked:
+            rows.append(("in the dark", encoding.peaks_by_channel))
         rows += [
             ("by", encoding.by),
             ("backend", f"{self.backend} ({self.why}), {self.workers} threads"),

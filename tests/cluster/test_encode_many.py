@@ -18,6 +18,7 @@ from photon_gpu.store import manifest
 from tests.support import servers
 from tests.support.clusters import NOISE, SETTINGS, stored
 from tests.support.deadly import Deadly
+from tests.support.detectors import resolved_photons
 from tests.support.lab_cameras import of
 
 
@@ -323,3 +324,18 @@ def test_a_failing_check_is_told_stored_and_can_be_an_error(client, counts, on_d
         and good.reports[0].passed
         and "lines checked on a sample: " in good.reports[0].checked
     )
+
+
+def test_photon_peaks_of_a_dark_movie_are_those_of_one_machine(client, tmp_path):
+    values = resolved_photons(0.3, 0.2)
+    options = {
+        "noise": pg.NoiseModel(gain=100.0, offset=500.0, variance=400.0),
+        "layout": "compact",
+        "chunk_frames": 20,
+        "peaks": "auto",
+    }
+    report = encode_many([values], [tmp_path / "many.zarr"], client=client, **options)
+    pg.encode(values, tmp_path / "one.zarr", **options)
+    assert pg.open(tmp_path / "many.zarr").encoding.peaks == 2
+    assert stored(tmp_path / "many.zarr") == stored(tmp_path / "one.zarr")
+    assert "peaks with bins of their own: 2" in str(report.reports[0])

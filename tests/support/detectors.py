@@ -51,3 +51,23 @@ def still(
 def cells_of(frames, **options):
     windows = draw(open_source(frames), pairs="time", seed=0, budget_bytes=1 << 26)
     return gather(windows, top=options.pop("top", np.inf), bottom=options.pop("bottom", -np.inf), **options)
+
+
+def resolved_photons(
+    light: float,
+    read: float,
+    *,
+    frames: int = 60,
+    size: int = 48,
+    gain: float = 100.0,
+    spread: float = 0.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """A movie of ``light`` photons per pixel on average, which vary by pixel; offset 500 ADU.
+
+    ``read`` is the read noise in photons, ``spread`` that of a photon's height, relative to the gain.
+    """
+    rng = np.random.default_rng(seed)
+    photons = rng.poisson(light * rng.gamma(4.0, 0.25, (size, size)), (frames, size, size))
+    heights = photons + spread * np.sqrt(photons) * rng.standard_normal(photons.shape)
+    return np.rint(500 + gain * (heights + read * rng.standard_normal(photons.shape))).astype("uint16")

@@ -297,6 +297,7 @@ def _facts(movie: Movie, looked_at: str) -> dict[str, Any]:
         "layout": movie.layout,
         "step": movie.step,
         "dither": movie.encoding.dither,
+        "peaks": movie.encoding.peaks_by_channel,
         "noise": noise.to_dict() if noise else None,
         **({"channel_noise": noise_of_channels(movie.encoding)} if movie.encoding.channels else {}),
         "raw_bytes": movie.nbytes,

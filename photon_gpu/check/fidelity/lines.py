@@ -68,11 +68,12 @@ LIMITS = {
         "finer than half a sigma keeps essentially all information (Price-Whelan and Hogg 2010)",
     ),
     "escaped": Limit(
-        title="Escaped pixels: stored value more than half a step from the raw one",
+        title="Escaped pixels: stored value farther from the raw one than its bin reaches",
         warn=0.0,
         fail=0.0,
         unit="",
-        reason="a pixel either rounds to its code or something is broken: there is no third case",
+        reason="half a step, or 0.35 photons in the bin of a photon peak; a pixel either rounds to its code "
+        "or something is broken: there is no third case",
     ),
     "inverse": Limit(
         title="Inverse: pixels whose decoded value lies outside the bin of their code",

@@ -155,6 +155,7 @@ def _facts(fidelity: FidelityFacts) -> str:
         "layout": facts["layout"],
         "step": f"{facts['step']} sigma" if facts["step"] else "nothing was quantized",
         "dither": "none" if facts["dither"] is None else f"seed {facts['dither']}",
+        "in the dark": facts["peaks"] or "as at any light",
         "bytes": f"{facts['raw_bytes']:,} raw, {facts['stored_bytes']:,} stored",
         "looked at": facts["looked_at"],
     }

@@ -9,7 +9,7 @@ import typer
 
 from photon_gpu.cli.options.noise import AcceptProcessed, Gain, Offset, TrustNoise, Variance, noise_model
 from photon_gpu.cli.options.running import Backend, Workers
-from photon_gpu.cli.options.values import pairs, read_number, read_whole
+from photon_gpu.cli.options.values import pairs, read_number, read_whole, read_whole_or_auto
 
 if TYPE_CHECKING:
     from photon_gpu.settings import EncodeSettings
@@ -98,12 +98,12 @@ EncodeCheck = Annotated[
 
 
 Peaks = Annotated[
-    int,
+    Any,
     typer.Option(
-        min=0,
-        max=8,
-        metavar="N",
-        help="Layout compact: bins of their own for the first N photon peaks of a dark movie.",
+        parser=read_whole_or_auto,
+        metavar="N|auto",
+        help="Layout compact: bins of their own for the first N photon peaks of a dark movie; 0: none;"
+        " auto: as many as a dark movie needs.",
     ),
 ]
 WithDecoder = Annotated[

@@ -34,6 +34,11 @@ def read_whole(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is no whole number") from None
 
 
+def read_whole_or_auto(text: str) -> int | str:
+    """Read a whole number, or ``auto``; raise an error that quotes the text if it is neither."""
+    return text if text == "auto" else read_whole(text)
+
+
 # For these options "123" stays a text: they are names, or open a store.
 _TEXTS = ("key", "secret", "token", "password", "username", "user", "dataset", "path", "shape", "dtype")
 

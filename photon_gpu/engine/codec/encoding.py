@@ -185,6 +185,21 @@ class Encoding:
         """Whether the movie, or one of its channels, has bins for photon peaks."""
         return any(part.peaks for part in self.channels or (self,))
 
+    @property
+    def peaks_by_channel(self) -> str:
+        """Which photon peaks have bins of their own, in words; empty if there are none.
+
+        Examples
+        --------
+        >>> Encoding(layout="compact", noise=NoiseModel(gain=100.0), peaks=2).peaks_by_channel
+        'photon peaks with bins of their own: 2'
+        """
+        counts = [part.peaks for part in self.channels or (self,)]
+        if not any(counts):
+            return ""
+        each = [f"{count} in channel {number}" for number, count in enumerate(counts)]
+        return f"photon peaks with bins of their own: {', '.join(each) if self.channels else counts[0]}"
+
     def but(self, **changes: Any) -> Encoding:
         """Copy with some parameters changed."""
         return replace(self, **changes)

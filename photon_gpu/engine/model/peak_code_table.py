@@ -9,6 +9,7 @@ of each valley, a bin of its own. FORMAT.md, "Photon peaks".
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -132,15 +133,16 @@ class PeakCodeTable(CodeTable):
         return np.where(in_lattice, of_lattice, super().stabilized(codes, phase))
 
 
-def check_peaks(peaks: int, noise: NoiseModel | None = None) -> int:
+def check_peaks(peaks: Any, noise: NoiseModel | None = None) -> int:
     """Return a number of peaks; raise InvalidInputError if it is not allowed, or not with this model."""
     if type(peaks) is not int or not 0 <= peaks <= MOST_PEAKS:
         raise InvalidInputError(
-            f"peaks is {str(peaks)[:40]!r}; a number of photon peaks from 0 to {MOST_PEAKS} is needed"
+            f"peaks is {str(peaks)[:40]!r}; a number of photon peaks from 0 to {MOST_PEAKS}, or 'auto', is "
+            "needed"
         )
     if peaks and noise is not None and noise.gain < LEAST_GAIN:
         raise InvalidInputError(
             f"peaks is {peaks}, and the gain {noise.gain:g} ADU/photon; bins between photon peaks need at "
             f"least {LEAST_GAIN:g}: leave peaks out"
         )
-    return peaks
+    return int(peaks)

@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.peak_code_table import LEAST_GAIN
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
@@ -227,6 +228,11 @@ class Encoder:
     ) -> Layout:
         """Choose the settings that make the first chunk smallest; they must hold all frames taken so far."""
         config = self._config
+        models = noise if isinstance(noise, tuple) else (noise,)
+        if config.stated_peaks and any(one is not None and one.gain < LEAST_GAIN for one in models):
+            # These frames are acknowledged, so they are stored without what their model does not allow.
+            self._on_note(f"peaks is {config.peaks}, and the gain below {LEAST_GAIN:g}: stored without peaks")
+            config = config.replace(peaks=0)
         choice = choose(
             open_source(first.values[: first.filled], axes=config.axes),
             config.encoding_of(noise, layout),

@@ -105,7 +105,13 @@ class LiveConfig(RecordSettings):
         self, noise: NoiseModel | tuple[NoiseModel | None, ...] | None, layout: str | None = None
     ) -> Encoding:
         """Return the encoding with a noise model, or with one per channel."""
-        base = Encoding(layout=layout or self.layout, dtype=self.dtype, step=self.step, dither=self.dither)
+        base = Encoding(
+            layout=layout or self.layout,
+            dtype=self.dtype,
+            step=self.step,
+            dither=self.dither,
+            peaks=self.stated_peaks,
+        )
         if not isinstance(noise, tuple):
             return base.but(noise=noise)
         axis = self.channel_axis

@@ -163,8 +163,9 @@ class MovieInfo:
             rows.append(("step", "none: nothing was rounded"))
         else:
             dither = f", dithered by seed {encoding.dither}" if encoding.dither is not None else ""
-            peaks = f", bins of {encoding.peaks} photon peaks" if encoding.peaks else ""
-            rows.append(("step", f"{movie.step:g} sigma{dither}{peaks}"))
+            rows.append(("step", f"{movie.step:g} sigma{dither}"))
+        if encoding.peaked:
+            rows.append(("in the dark", encoding.peaks_by_channel))
         rows += [
             ("raw", f"{movie.nbytes:,} bytes"),
             ("stored", f"{self.stored_bytes:,} bytes"),

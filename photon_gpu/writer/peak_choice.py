@@ -1,0 +1,97 @@
+"""Choose how many photon peaks of a dark movie get bins of their own, from a sample of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.engine.model.information import DARK_PHOTONS, information_kept
+from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.peak_code_table import LEAST_GAIN
+
+MOST_CHOSEN = 4
+"""More peaks change nothing below three photons."""
+
+_MOST_READ_NOISE = 0.3  # Photons; above it, the grid keeps as much.
+_LEAST_KEPT = 0.98  # Of the information about the light, at each of the lights below.
+_SAME_SHARE = 0.001  # Shares of the information this close count as equal.
+_LIGHTS = (0.1, 0.5, 0.9)  # Quantiles of the pixels' mean light.
+_MOST_BIAS = 0.05  # Photons.
+_LEAST_SEEN = 200  # Values near one photon.
+_MOST_IN_VALLEY = 0.45  # Values between one and two photons, per value near one.
+_MOST_BITS = 1.03  # Entropy of the codes, relative to that of the grid.
+_SAME_BITS = 1.01  # Entropies this close count as equal.
+
+
+def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
+    """Return the number of photon peaks for a movie of which ``blocks`` ``(t, rows, columns)`` are a sample.
+
+    Of the numbers that keep 0.98 of the information about the light, and no less than the grid does, the one
+    with the smallest codes; the fewest of those about equal. 0, the grid, unless the movie is dark, its own
+    values show the peaks where the noise model has them, and the codes get hardly larger.
+
+    Examples
+    --------
+    >>> random, detector = np.random.default_rng(1), NoiseModel(gain=100.0, offset=500.0, variance=400.0)
+    >>> photons = random.poisson(0.3, (50, 32, 32))
+    >>> values = np.rint(500 + 100 * photons + random.normal(0, 20, photons.shape)).astype("uint16")
+    >>> chosen_peaks([values], Encoding(layout="compact", noise=detector))
+    2
+    >>> chosen_peaks([values + 1000], Encoding(layout="compact", noise=detector))
+    0
+    """
+    noise = encoding.noise
+    quantized = encoding.layout == "compact" and encoding.dither is None and not encoding.exact
+    if not quantized or np.dtype(encoding.dtype).kind == "f" or noise is None or encoding.channels:
+        return 0
+    if noise.gain < LEAST_GAIN or noise.variance > (_MOST_READ_NOISE * noise.gain) ** 2:
+        return 0
+    lights = np.quantile(np.concatenate([_lights(block, noise) for block in blocks]), _LIGHTS)
+    if not lights[-1] < DARK_PHOTONS:
+        return 0
+    values = np.concatenate([block.reshape(-1) for block in blocks])
+    if not _resolved((values - noise.offset) / noise.gain):
+        return 0
+    tables = [encoding.but(peaks=peaks).table() for peaks in range(MOST_CHOSEN + 1)]
+    grid = information_kept(tables[0], lights) - _SAME_SHARE
+    bits = {0: _MOST_BITS * _entropy(tables[0], values)}
+    for peaks, table in enumerate(tables[1:], 1):
+        kept = information_kept(table, lights)
+        if kept.min() >= _LEAST_KEPT and (kept >= grid).all() and _bias(table, values) <= _MOST_BIAS:
+            bits[peaks] = _entropy(table, values)
+    least = min(bits.values())
+    return min(peaks for peaks, one in bits.items() if one <= _SAME_BITS * least)
+
+
+def _lights(block: NDArray, noise: NoiseModel) -> NDArray[np.float64]:
+    """Mean light of each pixel, photons."""
+    return np.maximum((block.mean(axis=0, dtype=np.float64).reshape(-1) - noise.offset) / noise.gain, 0.0)
+
+
+def _resolved(photons: NDArray[np.float64]) -> bool:
+    """Whether values near one photon are many, and few lie between one and two."""
+    peak = np.count_nonzero(np.abs(photons - 1.0) < 0.2)
+    valley = np.count_nonzero(np.abs(photons - 1.5) < 0.2)
+    return bool(peak >= _LEAST_SEEN and valley <= _MOST_IN_VALLEY * peak)
+
+
+def _codes(table: CodeTable, values: NDArray) -> tuple[int, int, NDArray[np.int64]]:
+    low, high = table.code(int(values.min())), table.code(int(values.max()))
+    return low, high, np.searchsorted(table.thresholds(low, high), values, side="right") - 1
+
+
+def _entropy(table: CodeTable, values: NDArray) -> float:
+    counts = np.bincount(_codes(table, values)[2])
+    shares = counts[counts > 0] / values.size
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _bias(table: CodeTable, values: NDArray) -> float:
+    """Mean change of the values, photons; a noise model whose offset is wrong shows here."""
+    low, high, codes = _codes(table, values)
+    back = table.decode_tables(low, high, "float64").mean(axis=0)[codes]
+    return abs(float((back - values).mean())) / table.noise.gain
