@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +12,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.information import DARK_PHOTONS, information_kept
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.model.peak_code_table import LEAST_GAIN
-
-MOST_CHOSEN = 4
-"""More peaks change nothing below three photons."""
+from photon_gpu.engine.model.peak_code_table import LEAST_GAIN, MOST_PEAKS
 
 _MOST_READ_NOISE = 0.3  # Photons; above it, the grid keeps as much.
 _LEAST_KEPT = 0.98  # Of the information about the light, at each of the lights below.
@@ -23,16 +21,17 @@ _LIGHTS = (0.1, 0.5, 0.9)  # Quantiles of the pixels' mean light.
 _MOST_BIAS = 0.05  # Photons.
 _LEAST_SEEN = 200  # Values near one photon.
 _MOST_IN_VALLEY = 0.45  # Values between one and two photons, per value near one.
-_MOST_BITS = 1.03  # Entropy of the codes, relative to that of the grid.
+_MOST_BITS = 1.0  # Entropy of the codes, relative to the grid, where a predictor saves up to 3 % more.
 _SAME_BITS = 1.01  # Entropies this close count as equal.
+_COVERED = 0.9999  # Quantile of the values above which no peak is needed.
 
 
 def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     """Return the number of photon peaks for a movie of which ``blocks`` ``(t, rows, columns)`` are a sample.
 
     Of the numbers that keep 0.98 of the information about the light, and no less than the grid does, the one
-    with the smallest codes; the fewest of those about equal. 0, the grid, unless the movie is dark, its own
-    values show the peaks where the noise model has them, and the codes get hardly larger.
+    with the smallest codes; the most of those about equal. 0, the grid, unless the movie is dark, its own
+    values show the peaks where the noise model has them, and the codes get no larger.
 
     Examples
     --------
@@ -40,7 +39,7 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     >>> photons = random.poisson(0.3, (50, 32, 32))
     >>> values = np.rint(500 + 100 * photons + random.normal(0, 20, photons.shape)).astype("uint16")
     >>> chosen_peaks([values], Encoding(layout="compact", noise=detector))
-    2
+    5
     >>> chosen_peaks([values + 1000], Encoding(layout="compact", noise=detector))
     0
     """
@@ -54,9 +53,11 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     if not lights[-1] < DARK_PHOTONS:
         return 0
     values = np.concatenate([block.reshape(-1) for block in blocks])
-    if not _resolved((values - noise.offset) / noise.gain):
+    photons = (values - noise.offset) / noise.gain
+    if not _resolved(photons):
         return 0
-    tables = [encoding.but(peaks=peaks).table() for peaks in range(MOST_CHOSEN + 1)]
+    most = min(max(math.ceil(np.quantile(photons, _COVERED)), 1), MOST_PEAKS)
+    tables = [encoding.but(peaks=peaks).table() for peaks in range(most + 1)]
     grid = information_kept(tables[0], lights) - _SAME_SHARE
     bits = {0: _MOST_BITS * _entropy(tables[0], values)}
     for peaks, table in enumerate(tables[1:], 1):
@@ -64,7 +65,7 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
         if kept.min() >= _LEAST_KEPT and (kept >= grid).all() and _bias(table, values) <= _MOST_BIAS:
             bits[peaks] = _entropy(table, values)
     least = min(bits.values())
-    return min(peaks for peaks, one in bits.items() if one <= _SAME_BITS * least)
+    return max(peaks for peaks, one in bits.items() if one <= _SAME_BITS * least)
 
 
 def _lights(block: NDArray, noise: NoiseModel) -> NDArray[np.float64]:

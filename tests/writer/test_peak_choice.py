@@ -21,7 +21,7 @@ def chosen(values, noise, **options):
 
 
 @pytest.mark.parametrize(
-    ("light", "read", "peaks"), [(0.1, 0.1, 2), (0.1, 0.2, 2), (0.3, 0.25, 2), (1, 0.2, 3)]
+    ("light", "read", "peaks"), [(0.1, 0.1, 4), (0.1, 0.2, 4), (0.3, 0.25, 5), (1, 0.2, 8)]
 )
 def test_a_dark_movie_of_resolved_photons_has_peaks(light, read, peaks):
     assert chosen(resolved_photons(light, read), detector(read)) == peaks
@@ -45,15 +45,25 @@ def test_others_have_none(why):
     assert chosen(values, noise, **options) == 0
 
 
-@pytest.mark.parametrize("preset", ["fast", "balanced"])
-def test_a_dark_movie_is_smaller_and_passes_its_check(tmp_path, preset):
+@pytest.mark.parametrize("preset", ["fast", "balanced", "small"])
+def test_a_dark_movie_is_smaller(tmp_path, preset):
     values = resolved_photons(0.3, 0.2)
     options = {"noise": detector(0.2), "layout": "compact", "preset": preset, "check": "full"}
     auto = pg.encode(values, tmp_path / "auto.zarr", peaks="auto", **options)
     grid = pg.encode(values, tmp_path / "grid.zarr", peaks=0, **options)
-    assert auto.passed and auto.encoding.peaks == 2 and "peaks with bins of their own: 2" in str(auto)
+    assert auto.passed and auto.encoding.peaks == 5 and "peaks with bins of their own: 5" in str(auto)
     assert auto.stored_bytes < 0.8 * grid.stored_bytes
-    assert grid.encoding.peaks == 0 and "peaks" not in str(grid) and auto.to_dict()["peaks"] == 2
+    assert grid.encoding.peaks == 0 and "peaks" not in str(grid) and auto.to_dict()["peaks"] == 5
+
+
+def test_the_report_passes_and_says_that_there_are_peaks(tmp_path):
+    values = resolved_photons(0.3, 0.1, frames=150)
+    pg.encode(values, tmp_path / "m.zarr", noise=detector(0.1), layout="compact", peaks="auto")
+    report = pg.fidelity(values, tmp_path / "m.zarr")
+    assert report.verdict == "PASS", str(report)
+    report.save(tmp_path / "report.html")
+    assert "photon peaks with bins of their own: 5" in (tmp_path / "report.html").read_text()
+    assert "than its bin reaches" in report["escaped"].title and "bins" in report["worst"].found
 
 
 def test_a_bright_movie_has_the_bytes_of_the_grid(tmp_path):
@@ -69,8 +79,8 @@ def test_each_channel_chooses_for_itself(tmp_path):
     report = pg.encode(
         values, tmp_path / "m.zarr", axes="tcyx", noise=[detector(0.2)] * 2, layout="compact", peaks="auto"
     )
-    assert [channel.peaks for channel in report.encoding.channels] == [2, 0]
-    assert "2 in channel 0, 0 in channel 1" in str(report)
+    assert [channel.peaks for channel in report.encoding.channels] == [5, 0]
+    assert "5 in channel 0, 0 in channel 1" in str(report)
 
 
 @pytest.mark.parametrize("layout", ["plain", "lossless"])

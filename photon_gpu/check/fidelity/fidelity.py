@@ -179,7 +179,7 @@ def _compare_channel(
         *exact.lines("of the movie" if full else "in the sample"),
         *level_lines(sample, levels, groups),
         *residual_lines(sample),
-        *trace_lines(region_traces, sample.step),
+        *trace_lines(region_traces, sample.expected_change),
     ]
     looked_at = (
         f"{sample.frames:,} of {sample.frames_in_all:,} frames, {sample.pixels / 1e6:.3g} million pixels"

@@ -28,8 +28,9 @@ class PixelComparison:
         Pixels stored farther from ``A(raw)`` than their bin reaches: half a step, or as a photon peak's.
     strayed : int
         Pixels whose decoded value lies outside the bin of their code.
-    worst_steps, worst_adu : float
-        Greatest distance of a decoded value from its raw value, in steps of the stabilized scale and in ADU.
+    worst_bins, worst_sigma, worst_adu : float
+        Greatest distance of a decoded value from its raw value: in widths of its bin, which is a step or that
+        of a photon peak, in steps of the stabilized scale times the step, and in ADU.
     where : tuple of int
         Frame, row and column of that pixel.
     """
@@ -40,7 +41,8 @@ class PixelComparison:
     strayed: int = 0
     high: int = 0
     low: int = 0
-    worst_steps: float = 0.0
+    worst_bins: float = 0.0
+    worst_sigma: float = 0.0
     worst_adu: float = 0.0
     where: tuple[int, ...] = ()
     top: float = -np.inf
@@ -86,11 +88,13 @@ class PixelComparison:
         self.raw_top = max(self.raw_top, float(raw.max()))
         self.raw_bottom = min(self.raw_bottom, float(raw.min()))
         # An integer bin next to bins without integers counts as one step wide.
-        worst = float(away.max()) / step if step else float(away.max())
+        widths = away / (2 * half) if step else away
+        worst = float(widths.max())
+        self.worst_sigma = max(self.worst_sigma, float(away.max()))
         self.worst_adu = max(self.worst_adu, float(np.abs(difference(counts, raw)).max()))
-        if worst > self.worst_steps:
-            self.worst_steps = worst
-            position = np.unravel_index(int(away.argmax()), away.shape)
+        if worst > self.worst_bins:
+            self.worst_bins = worst
+            position = np.unravel_index(int(widths.argmax()), away.shape)
             self.where = (int(frames[int(position[0])]), *(int(i) for i in position[1:]))
 
     def lines(self, scope: str) -> list[ReportLine]:
@@ -118,6 +122,7 @@ class PixelComparison:
                     "worst", f"{unit}nothing was quantized; the worst pixel is {self.worst_adu:g} ADU off"
                 ),
             ]
+        unit = "bins" if self.encoding.peaks else "steps"
         half = "an inverse that is off by a code, or made for averages"
         cut = "a range of codes or values too small for this movie, as 8 bits are"
         return [
@@ -128,8 +133,7 @@ class PixelComparison:
             measured("clipped", clipped, limits if clipped else f"0 {of}", cut),
             measured(
                 "worst",
-                self.worst_steps,
-                f"{self.worst_steps:.2f} steps, {self.worst_steps * step:.2f} sigma; "
-                f"{self.worst_adu:g} ADU ({at})",
+                self.worst_bins,
+                f"{self.worst_bins:.2f} {unit}, {self.worst_sigma:.2f} sigma; {self.worst_adu:g} ADU ({at})",
             ),
         ]

@@ -26,6 +26,7 @@ WINDOW_FRAMES = 18
 _SHORT_FRAMES = 5
 _SHORT_BLOCKS, _LEAST_BLOCKS = 8, 3
 _LEAST_PHOTONS = 0.1
+_PEAK_PHOTONS = 0.7  # Width of the bin of a photon peak.
 _PIECE_BYTES = 64 << 20
 _LEAST_ROWS = 8
 
@@ -109,6 +110,18 @@ class Sample:
     def step(self) -> float:
         """Quantization step, sigma; 0 if nothing was quantized."""
         return self.encoding.step or 0.0
+
+    @property
+    def expected_change(self) -> float:
+        """RMS by which bins change values, in theory, sigma: ``step/sqrt(12)``; more in peaks of the dark.
+
+        A peak's bin takes the read noise away, at most what a bin of its width can hold.
+        """
+        by_step = self.step**2 / 12
+        if not self.encoding.peaks:
+            return math.sqrt(by_step)
+        taken = min(self.noise.variance, (_PEAK_PHOTONS * self.noise.gain) ** 2 / 12)
+        return math.sqrt(float(np.maximum(taken / self.run.sigma**2, by_step).mean()))
 
     @property
     def pixels(self) -> int:

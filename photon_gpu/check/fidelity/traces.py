@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -113,12 +112,12 @@ def relative(trace: NDArray) -> NDArray:
         return np.asarray(trace / rest - 1)
 
 
-def trace_lines(traces: Traces | None, step: float) -> list[ReportLine]:
-    """Return the lines of percentiles, dF/F and events."""
+def trace_lines(traces: Traces | None, expected_change: float) -> list[ReportLine]:
+    """Return the lines of percentiles, dF/F and events; ``expected_change`` is that of a value, in sigma."""
     if traces is None:
         why = f"fewer than {_LEAST_FRAMES} frames: no traces over time"
         return [skipped(name, why) for name in ("percentiles", "dff", "events")]
-    return [_percentiles(traces), _dff(traces, step), _events(traces)]
+    return [_percentiles(traces), _dff(traces, expected_change), _events(traces)]
 
 
 def _percentiles(traces: Traces) -> ReportLine:
@@ -132,7 +131,7 @@ def _percentiles(traces: Traces) -> ReportLine:
     return measured("percentiles", abs(means[at]), text, "a bias, or a step too coarse for these regions")
 
 
-def _dff(traces: Traces, step: float) -> ReportLine:
+def _dff(traces: Traces, theory: float) -> ReportLine:
     bright = np.percentile(traces.raw, 20, axis=0) > 0.5 * traces.sigma * 0.2
     if not bright.any():
         return skipped("dff", "no region is bright enough for an F0")
@@ -140,7 +139,7 @@ def _dff(traces: Traces, step: float) -> ReportLine:
     spread = np.sqrt(((redrawn - redrawn.mean(0)) ** 2).mean((0, 1)) * _REDRAWN / (_REDRAWN - 1))
     error = np.sqrt(((decoded - raw) ** 2).mean(0))
     ratio = error / np.maximum(spread, 1e-30)
-    middle, theory = float(np.median(ratio)), step / math.sqrt(12)
+    middle = float(np.median(ratio))
     text = (
         f"{middle:.3f} of the spread (theory {theory:.3f}) in {bright.sum()} regions, at most "
         f"{ratio.max():.3f}; "
