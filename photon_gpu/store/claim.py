@@ -17,7 +17,7 @@ from photon_gpu.errors import PhotonError, StoreExistsError
 from photon_gpu.store import source_metadata
 from photon_gpu.store.destination import linked, missing_folders, remove_empty
 from photon_gpu.store.durable import sync_folder
-from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, read_marker, started
+from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, known_dead, read_marker, started
 from photon_gpu.store.metadata import ARRAY
 from photon_gpu.store.movie_files import decoder_of, remove_own, some
 from photon_gpu.store.storage import Storage
@@ -145,6 +145,8 @@ class Claim:
         _refuse_living(self._storage, self.earlier)
         if "recording" in self.earlier:
             raise StoreExistsError(f"{self._storage.url} is a recording; photon_gpu.recover finishes it")
+        if known_dead(self.earlier):
+            self._storage.delete_partial()
         self.token = uuid.uuid4().hex
         HELD.add(self.token)
         self.note(**{key: value for key, value in self.earlier.items() if key not in self._who()})

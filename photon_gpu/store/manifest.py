@@ -59,6 +59,7 @@ def pack(
     metadata: dict[str, bytes] | None = None,
     frames: dict[str, str] | None = None,
     container: dict[str, list[Any]] | None = None,
+    group: bytes = b"",
 ) -> bytes:
     """Return the bytes of a manifest.
 
@@ -72,10 +73,12 @@ def pack(
         CRC of each chunk's raw frames, for an encode that resumes.
     container : dict, optional
         Entries of the shards and the metadata of an OME-Zarr movie.
+    group : bytes
+        ``zarr.json`` of the group of an OME-Zarr movie, which the manifest copies.
     """
     copied = metadata or {}
     listed = {**files, **{name: entry(data) for name, data in copied.items()}}
-    body = {
+    body: dict[str, Any] = {
         "manifest_version": VERSION,
         "files": dict(sorted(listed.items())),
         "copies": {name: data.decode() for name, data in sorted(copied.items())},
@@ -84,6 +87,8 @@ def pack(
         body["frames"] = dict(sorted(frames.items()))
     if container:
         body["container"] = dict(sorted(container.items()))
+    if group:
+        body["copies"]["zarr.json"] = group.decode()
     text = json.dumps(body, separators=(",", ":")).encode()[:-1]
     return text + f',"crc":"{crc32(text):08x}"}}'.encode()
 

@@ -151,7 +151,7 @@ def encode(
     container : {"folder", "ome-zarr"}, optional
         ``"folder"`` is a Zarr v2 array; ``"ome-zarr"`` an OME-Zarr 0.5 image (Zarr v3) in shards, whose name
         ends in ``.ome.zarr``. Default: what the name implies. An OME-Zarr movie keeps the compressed bytes of
-        a shard in memory, of 250 MB of raw frames or one chunk, and cannot be resumed.
+        a shard in memory, of 250 MB of raw frames or one chunk; ``resume`` keeps whole shards.
     **source_options
         Options of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
         ``frames``, ``missing``, ``dataset``, ``series``, ...
@@ -232,7 +232,7 @@ def encode_with(
         attributes = with_truncation(with_lost(attributes, movie.lost), movie.truncation)
         settings = settings.replace(attributes=attributes)
         goes = Deletable(movie) if delete_source else None
-        check_container(storage, movie, settings, overwrite=overwrite, resume=resume)
+        check_container(storage, movie, settings, overwrite=overwrite)
         accepted = accept(movie, storage, settings)
         frames = accepted.chunk[0]
         if mode == "sample" and movie.device is not None:
@@ -260,7 +260,9 @@ def encode_with(
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )
-            ome_zarr.begin(claim.target, storage.root, movie, recording, layout, scheduler.chunk)
+            facts = ome_zarr.begin(
+                claim.target, storage.root, movie, recording, layout, scheduler.chunk, tuned.stored.files
+            )
             checker = Checker(mode, layout, claim.target, movie, scheduler.chunk) if mode else None
             scheduler.check = checker.chunk if checker else None
             if goes is not None and checker is not None:
@@ -270,7 +272,7 @@ def encode_with(
 
             def save_plan() -> None:
                 # The scheduler calls this while it encodes the first chunks, before it writes one.
-                claim.note(plan=tuned.plan)
+                claim.note(plan=tuned.plan, **facts)
                 texts.update(metadata.texts(movie.shape, scheduler.chunk, layout, settled.attributes))
 
             with (

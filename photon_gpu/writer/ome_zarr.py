@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from photon_gpu.engine.layouts.base import Layout
@@ -18,9 +20,7 @@ from photon_gpu.store.storage import Storage
 _DARK, _BRIGHT = 0.1, 99.9  # percentiles of one frame that the contrast limits lie at
 
 
-def check_container(
-    storage: Storage, movie: Source, settings: EncodeSettings, *, overwrite: bool, resume: bool
-) -> None:
+def check_container(storage: Storage, movie: Source, settings: EncodeSettings, *, overwrite: bool) -> None:
     """Refuse what the container of a destination cannot do.
 
     Raises
@@ -32,7 +32,6 @@ def check_container(
         return
     ome_axes(movie.recording, len(movie.shape))
     refused = {
-        "resume": (resume, "delete what a killed encode left there, and encode again"),
         "with_decoder": (settings.with_decoder, "the decoder in one file reads folders"),
         "overwrite": (overwrite and not storage.local, "delete the movie at this URL first"),
     }
@@ -45,11 +44,25 @@ def check_container(
 
 
 def begin(
-    storage: Storage, name: str, movie: Source, recording: Recording, layout: Layout, chunk: tuple[int, ...]
-) -> None:
-    """Tell the destination its shards and the metadata of its image, before the first chunk."""
+    storage: Storage,
+    name: str,
+    movie: Source,
+    recording: Recording,
+    layout: Layout,
+    chunk: tuple[int, ...],
+    files: dict[str, list[Any]],
+) -> dict[str, Any]:
+    """Tell the destination its shards and the metadata of its image, before the first chunk.
+
+    ``files`` are the manifest entries of chunks that an earlier encode stored.
+
+    Returns
+    -------
+    dict
+        What the marker must say beside the plan.
+    """
     if not isinstance(storage, OmeZarrStorage):
-        return
+        return {}
     axes = ome_axes(recording, len(movie.shape))
     window = _contrast(movie, layout, axes)
     top = float(np.iinfo(movie.dtype).max) if movie.dtype.kind in "iu" else 0.0
@@ -57,7 +70,7 @@ def begin(
         top = 0.0
     image = name.rstrip("/").split("/")[-1].removesuffix(SUFFIX)
     group = group_json(image, axes, recording, window, top)
-    storage.begin(ShardGrid.of(movie.shape, chunk, movie.dtype.itemsize), group)
+    return storage.begin(ShardGrid.of(movie.shape, chunk, movie.dtype.itemsize), group, files)
 
 
 def _contrast(movie: Source, layout: Layout, axes: str) -> list[tuple[float, float]]:

@@ -14,7 +14,8 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.integrity.result import Verification
+from photon_gpu.check.integrity.container_repair import ShardRepair, container_entries, stored_metadata
+from photon_gpu.check.integrity.result import Problem, Verification
 from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -27,10 +28,11 @@ from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions
 from photon_gpu.store import frame_records, manifest, source_metadata
 from photon_gpu.store.chunk_check import decode_whole, proves_itself
+from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.movie_files import DECODER, decoder_program
-from photon_gpu.store.ome_zarr.storage import movie_storage, refuse_ome_zarr
+from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, OmeZarrStorage, movie_storage
 from photon_gpu.store.storage import Storage
 
 _WITNESSES = 8
@@ -134,13 +136,14 @@ def repair(
     """
     progress = progress_call(progress)
     storage = movie_storage(url, storage_options)
-    refuse_ome_zarr(storage, "repair", "encode the source again, to another name or with overwrite=True")
     before = verify(storage, workers=workers)
     movie = None if source is None else open_source(source, **source_options)
     try:
         work = _Work(storage, before, movie, progress)
         if not before.ok:
             work.run()
+        if isinstance(storage, OmeZarrStorage):
+            storage.trust(None)
         after = verify(storage, workers=workers) if work.restored else before
     finally:
         if movie is not None and movie is not source:
@@ -161,7 +164,9 @@ class _Work:
         self.storage, self.before, self.movie, self.progress = storage, before, movie, progress
         self.restored: list[tuple[str, str]] = []
         self.left: list[tuple[str, str]] = []
-        self.damaged_copies = storage.sibling("damaged")
+        self.damaged_copies = Storage.sibling(storage, "damaged")  # a folder, whatever the container is
+        self.problems: tuple[Problem, ...] = before.problems
+        self.shards: ShardRepair | None = None
         self.kept = False
         self.index: Manifest | None = None
         self.done = 0
@@ -174,7 +179,12 @@ class _Work:
         check = Check(self.storage)
         check.read_metadata()
         self.index, description = check.index, check.description
-        bad = {problem.name for problem in self.before.problems}
+        if isinstance(self.storage, OmeZarrStorage):
+            self.shards = ShardRepair(self.storage, self.index)
+            if self.index is not None:  # Chunks may be whole although the index of their shard is not.
+                self.storage.trust(self.index)
+                self.problems = verify(self.storage).problems
+        bad = {problem.name for problem in self.problems}
         texts = self._metadata(bad)
         damaged: set[int] = set()
         why = "the metadata that describe the movie cannot be restored: encode the source again"
@@ -186,6 +196,9 @@ class _Work:
             # Without a manifest a chunk that decodes may still be altered, so every chunk is compared.
             if self.movie is not None and (damaged or self.index is None):
                 new = self._chunks(description, damaged)
+            if self.shards is not None:
+                for name in self.shards.write(bad):
+                    self.restored.append((name, "written again with its chunks and its index"))
             self._source_metadata(bad)
             self._decoder(bad)
             for name in texts:  # .zattrs before .zarray: a movie that opens is complete.
@@ -196,10 +209,12 @@ class _Work:
     def _account(self, description: Description | None, damaged: set[int], why: str) -> None:
         """Record every problem that was not repaired, and why."""
         listed = {name for name, _ in [*self.restored, *self.left]}
+        if listed & {ARRAY_JSON, GROUP_JSON}:  # These hold both files.
+            listed |= {ARRAY, ATTRIBUTES}
         for number in sorted(damaged):
             if description is not None and (name := description.chunk_name(number)) not in listed:
                 self.left.append((name, why))
-        for problem in self.before.problems:
+        for problem in self.problems:
             if problem.kind in ("extra", "unfinished"):
                 self.left.append((problem.name, f"{problem.detail}; delete it by hand if nobody needs it"))
             elif problem.kind in ("lost", "failing"):
@@ -212,6 +227,11 @@ class _Work:
     def _metadata(self, bad: set[str]) -> dict[str, bytes]:
         """Return the metadata files that a copy in the manifest can restore."""
         texts = {}
+        if isinstance(self.storage, OmeZarrStorage):
+            texts = stored_metadata(self.storage, self.index) if self.index is not None else {}
+            if bad & {ARRAY_JSON, GROUP_JSON, ARRAY, ATTRIBUTES} and not texts:
+                self.left.append((GROUP_JSON, "no manifest holds a copy of it: encode the source again"))
+            return texts
         for name in (ATTRIBUTES, ARRAY):
             copy = self.index.copies.get(name) if self.index else None
             if name not in bad:
@@ -229,7 +249,7 @@ class _Work:
     def _damaged(self, description: Description) -> set[int]:
         """Return the numbers of the damaged chunks."""
         numbers: set[int] = set()
-        for problem in self.before.problems:
+        for problem in self.problems:
             if problem.frames and not problem.every_frame and problem.kind != "lost":
                 first, last = problem.frames
                 if (last - first) // description.chunks[0] > MOST_DAMAGED:
@@ -377,16 +397,30 @@ class _Work:
     def _index(self, files: dict[str, list[Any]], how: str) -> None:
         copies = {name: self.storage.read(name) for name in (ATTRIBUTES, ARRAY)}
         chunks = {name: entry for name, entry in files.items() if name not in copies}
-        self._write(manifest.NAME, manifest.pack(chunks, copies), how, keep=True)
+        group, container = b"", {}
+        if isinstance(self.storage, OmeZarrStorage):
+            self.storage.trust(None)
+            group, container = self.storage.read_stored(GROUP_JSON), container_entries(self.storage, files)
+        data = manifest.pack(chunks, copies, container=container, group=group)
+        self._write(manifest.NAME, data, how, keep=True)
 
     def _write(self, name: str, data: bytes, how: str, *, keep: bool = False) -> None:
         if keep and self.storage.exists(name):
-            old = self.storage.read(name)
+            old = self._stored(name)
             if old != data:
                 self.damaged_copies.write(name, old)
                 self.kept = True
-        self.storage.write(name, data)
+        if self.shards is not None and chunk_number(name) is not None:
+            self.shards.add(name, data)
+        else:
+            self.storage.write(f"/{name}" if name in (ARRAY_JSON, GROUP_JSON) else name, data)
         self.restored.append((name, how))
+
+    def _stored(self, name: str) -> bytes:
+        number = chunk_number(name)
+        if isinstance(self.storage, OmeZarrStorage) and number is not None:
+            return self.storage.stored_piece(number)
+        return self.storage.read(name)
 
     def _tick(self, total: int) -> None:
         self.done += 1

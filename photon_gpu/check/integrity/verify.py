@@ -164,7 +164,7 @@ class Check:
         if self.description is None:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)
-        self.problems += container_problems(self.storage, self.index)
+        self.problems += container_problems(self.storage, self.index, unfinished=MARKER in self.names)
         records = sorted(
             name
             for name in self.names & self._expected(chunks)

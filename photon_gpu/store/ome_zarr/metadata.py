@@ -189,28 +189,6 @@ def folder_files(data: bytes, url: str) -> tuple[bytes, bytes]:
         raise CorruptDataError(f"{url}: 0/zarr.json describes no movie of photon_gpu: {error!r}") from error
 
 
-def grid_of(data: bytes, url: str) -> ShardGrid:
-    """Return the division into shards that ``zarr.json`` of the array states.
-
-    Raises
-    ------
-    CorruptDataError
-        It states none that photon_gpu writes.
-    """
-    content = load(data, url)
-    try:
-        outer = content["chunk_grid"]["configuration"]["chunk_shape"]
-        inner = content["codecs"][0]["configuration"]["chunk_shape"]
-        shape, sizes = content["shape"], [*content["shape"], *inner, *outer]
-        whole = all(type(size) is int and 1 <= size < 1 << 48 for size in sizes)
-        same_axes = len(shape) == len(inner) == len(outer) and inner[1:] == outer[1:]
-        if not whole or not same_axes or outer[0] % inner[0] or outer[0] // inner[0] > 1 << 24:
-            raise ValueError(f"chunks {str(inner)[:60]} in shards {str(outer)[:60]}")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise CorruptDataError(f"{url}: 0/zarr.json states no shards of photon_gpu: {error!r}") from error
-    return ShardGrid(tuple(shape), tuple(inner), outer[0] // inner[0])
-
-
 def load(data: bytes, url: str) -> dict[str, Any]:
     """Return the content of a ``zarr.json``."""
     if len(data) > _LARGEST_JSON:

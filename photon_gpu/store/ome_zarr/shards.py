@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -64,6 +65,16 @@ class ShardGrid(ChunkGrid):
         """Return the numbers of the chunks of a shard."""
         first = shard * self.per_shard
         return range(first, min(first + self.per_shard, self.chunk_count))
+
+    @property
+    def shard_count(self) -> int:
+        """Number of shards."""
+        return -(-self.chunk_count // self.per_shard)
+
+    def sizes(self, shard: int, files: Mapping[str, Sequence[Any]]) -> list[int]:
+        """Return the sizes of the chunks of a shard by their manifest entries; empty if one is not listed."""
+        names = [self.chunk_name(number) for number in self.numbers(shard)]
+        return [files[name][0] for name in names] if all(name in files for name in names) else []
 
     @property
     def index_bytes(self) -> int:

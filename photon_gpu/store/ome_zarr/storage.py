@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,8 +18,17 @@ from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.chunk_grid import chunk_number
+from photon_gpu.store.manifest import Manifest
+from photon_gpu.store.marker import MARKER
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.store.ome_zarr.metadata import array_json, folder_files, grid_of, load
+from photon_gpu.store.ome_zarr.grids import (
+    grid_of,
+    grid_of_manifest,
+    grid_of_marker,
+    marker_facts,
+    shards_of_manifest,
+)
+from photon_gpu.store.ome_zarr.metadata import array_json, folder_files, load
 from photon_gpu.store.ome_zarr.shards import ShardGrid, pack_index, unpack_index
 from photon_gpu.store.storage import LARGEST_FILE, Storage, store_errors
 
@@ -36,7 +45,8 @@ class OmeZarrStorage(Storage):
     """Files of one movie in the container ``ome-zarr``, by their names in a folder.
 
     A name that begins with ``/`` is that of a file below the root which is no part of the movie. A shard is
-    written once all its chunks are there; until then their compressed bytes are in memory.
+    written once all its chunks are there; until then their compressed bytes are in memory. Chunks that are
+    in a stored shard already are kept if :meth:`begin` or :meth:`holds` was told of them.
     """
 
     container = "ome-zarr"
@@ -49,17 +59,44 @@ class OmeZarrStorage(Storage):
         self._grid: ShardGrid | None = None
         self._group = b""
         self._pending: dict[int, dict[int, bytes]] = {}
+        self._kept: dict[int, list[Any]] = {}
+        self._complete: set[int] = set()
         self._read_back: set[int] = set()
         self._indexes: dict[int, list[tuple[int, int] | None]] = {}
+        self._trusts_manifest = False
         self.written: dict[str, list[Any]] = {}
         """Size and checksum of the shards and metadata that were written, by their names below the root."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self.fs, self.root, self.write_options, self.store)
+        return _again, (self.fs, self.root, self.write_options, self.store, self._grid)
 
-    def begin(self, grid: ShardGrid, group: bytes) -> None:
-        """Set what a writer must know before its first chunk: the shards, and ``zarr.json`` of the group."""
-        self._grid, self._group = grid, group
+    def begin(
+        self, grid: ShardGrid, group: bytes, files: Mapping[str, Sequence[Any]] | None = None
+    ) -> dict[str, Any]:
+        """Set what a writer must know before its first chunk.
+
+        Parameters
+        ----------
+        grid : ShardGrid
+            Shards of a new movie. An encode that is resumed keeps the shards it began with.
+        group : bytes
+            ``zarr.json`` of the group.
+        files : dict, optional
+            Manifest entries of chunks that are stored already and are kept.
+
+        Returns
+        -------
+        dict
+            What the marker of the writer must say.
+        """
+        begun = self._grid
+        if begun is None or (begun.shape, begun.chunks) != (grid.shape, grid.chunks):
+            self._grid = grid
+        self._group = group
+        for name, listed in (files or {}).items():
+            if (number := chunk_number(name)) is not None:
+                self._kept[number] = list(listed)
+        return marker_facts(self.grid)
 
     def sibling(self, tag: str) -> Storage:
         """Return a folder beside this one, in the same container."""
@@ -77,14 +114,10 @@ class OmeZarrStorage(Storage):
     @property
     def grid(self) -> ShardGrid:
         """The division into shards."""
-        if self._grid is None:
-            try:
-                self._grid = grid_of(super().read(ATTRIBUTES), self.url)
-            except FileNotFoundError as error:
-                raise CorruptDataError(
-                    f"{self.url}: {ARRAY_JSON} is missing (it states the shards)"
-                ) from error
-        return self._grid
+        grid = self._grid or self._find_grid()
+        if grid is None:
+            raise CorruptDataError(f"{self.url}: {ARRAY_JSON} is missing or damaged (it states the shards)")
+        return grid
 
     def read(self, name: str) -> bytes:
         """Return the content of a file, as it would be in a folder."""
@@ -96,7 +129,8 @@ class OmeZarrStorage(Storage):
             load(super().read(ARRAY), self.url)
         data = super().read(ATTRIBUTES)
         content = folder_files(data, self.url)[name == ATTRIBUTES]
-        if not self._group and (grid := grid_of(data, self.url)) != self._grid:
+        writing = self._group or self._trusts_manifest
+        if not writing and (grid := grid_of(data, self.url)) != self._grid:
             self._grid, self._indexes = grid, {}
         return content
 
@@ -114,7 +148,12 @@ class OmeZarrStorage(Storage):
             if number in self._pending.get(shard, {}):
                 self._read_back.add(number)
                 return self._pending[shard][number] == data
-        return self._read_chunk(number) == data
+        if self._read_chunk(number) != data:
+            return False
+        with self._lock:
+            self._kept[number] = manifest.entry(data)
+        self._write_complete(shard)
+        return True
 
     def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
         """Write a file; the last missing chunk of a shard writes the shard."""
@@ -124,14 +163,10 @@ class OmeZarrStorage(Storage):
                 raise PhotonError(f"{self.url}: {name} is written together with the manifest only")
             super().write(name, data, listed=listed)
             return
-        grid = self.grid
-        shard = number // grid.per_shard
+        shard = number // self.grid.per_shard
         with self._lock:
-            pieces = self._pending.setdefault(shard, {})
-            pieces[number] = bytes(data)  # the caller uses its memory again
-            if len(pieces) < len(grid.numbers(shard)):
-                return
-        self._write_shard(shard, [pieces[one] for one in grid.numbers(shard)])
+            self._pending.setdefault(shard, {})[number] = bytes(data)  # the caller uses its memory again
+        self._write_complete(shard)
 
     def write_in_order(
         self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None
@@ -147,8 +182,11 @@ class OmeZarrStorage(Storage):
         self.written |= {name: manifest.entry(data) for name, data in stored.items()}
         index = manifest.read(content[manifest.NAME], self.url)
         texts = {name: content[name] for name in (ATTRIBUTES, ARRAY)}
+        for shard in range(self.grid.shard_count):
+            if (name := self.shard_path(shard)) not in self.written:
+                self.written[name] = self.shard_entry(shard, index.files)
         entries = {name: entry for name, entry in index.files.items() if name not in texts}
-        content[manifest.NAME] = manifest.pack(entries, texts, container=self.written)
+        content[manifest.NAME] = manifest.pack(entries, texts, container=self.written, group=self._group)
         for name, data in content.items():
             if name not in texts:
                 self.write(name, data)
@@ -158,11 +196,9 @@ class OmeZarrStorage(Storage):
     def names(self) -> list[str]:
         """Return the names that the files would have in a folder; chunks as their shards should hold them."""
         stored = super().names()
-        if self._grid is None and ARRAY_JSON in stored:
-            with suppress(PhotonError, FileNotFoundError):
-                self._grid = grid_of(super().read(ATTRIBUTES), self.url)
-        names = [name for one in stored for name in self._shown(one)]
-        return sorted(names)
+        if self._grid is None and stored:
+            self._find_grid()
+        return sorted(name for one in stored for name in self._shown(one))
 
     def delete(self, name: str) -> None:
         """Delete a file, or the whole shard of a chunk, and the folders that this leaves empty."""
@@ -180,12 +216,47 @@ class OmeZarrStorage(Storage):
     def index(self, shard: int) -> list[tuple[int, int] | None]:
         """Return offset and size of each chunk of a shard; they are read once."""
         if shard not in self._indexes:
-            name = self._shard_path(shard)
-            data = self._range(name, -self.grid.index_bytes, None)
-            self._indexes[shard] = unpack_index(data, self.grid, f"{self.url}/{name}")
+            self._indexes[shard] = self._stored_index(shard)
         return self._indexes[shard]
 
-    def shard_problem(self, name: str, size: int, files: dict[str, list[Any]]) -> str:
+    def trust(self, index: Manifest | None) -> None:
+        """Find chunks by their sizes in a manifest, not by the indexes of shards; None ends that."""
+        self._indexes, self._trusts_manifest = {}, index is not None
+        if index is None:
+            return
+        grid = shards_of_manifest(index) or self._find_grid()
+        if grid is None:
+            return
+        self._grid = grid
+        for shard in range(self.grid.shard_count):
+            if sizes := self.grid.sizes(shard, index.files):
+                packed = pack_index(sizes, self.grid.per_shard)
+                self._indexes[shard] = unpack_index(packed, self.grid, self.url)
+
+    def shard_entry(self, shard: int, files: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """Return the manifest entry of a stored shard, all of whose bytes are compared with ``files``.
+
+        Raises
+        ------
+        CorruptDataError
+        """
+        size, crc = 0, 0
+        for number in self.grid.numbers(shard):
+            name = self.grid.chunk_name(number)
+            data = self._read_chunk(number)
+            manifest.check(name, data, {name: list(files[name])} if name in files else {}, self.url)
+            size, crc = size + len(data), crc32(data, crc)
+        index = pack_index(self.grid.sizes(shard, files), self.grid.per_shard)
+        if problem := self.shard_problem(self.shard_path(shard), size + len(index), files):
+            raise CorruptDataError(f"{self.url}: {self.shard_path(shard)}: {problem}")
+        return [size + len(index), f"{crc32(index, crc):08x}"]
+
+    def _stored_index(self, shard: int) -> list[tuple[int, int] | None]:
+        name = self.shard_path(shard)
+        data = self._range(name, -self.grid.index_bytes, None)
+        return unpack_index(data, self.grid, f"{self.url}/{name}")
+
+    def shard_problem(self, name: str, size: int, files: Mapping[str, Sequence[Any]]) -> str:
         """Compare the index of a shard with the manifest's entries of its chunks; return what differs.
 
         The bytes of the shard are those of its chunks and of this index, and no others.
@@ -193,16 +264,39 @@ class OmeZarrStorage(Storage):
         shard = self.grid.shard_of(name.removeprefix(f"{LEVEL}/"))
         if shard is None:
             return "the manifest lists a shard that the movie does not have"
-        sizes = [files.get(self.grid.chunk_name(one), [-1])[0] for one in self.grid.numbers(shard)]
-        if -1 in sizes or sum(sizes) + self.grid.index_bytes != size:
+        sizes = self.grid.sizes(shard, files)
+        if not sizes or sum(sizes) + self.grid.index_bytes != size:
             return f"it has {size:,} bytes; its chunks and its index have others"
         try:
-            self._indexes.pop(shard, None)
-            self.index(shard)
+            stored = self._stored_index(shard)
         except PhotonError as error:
             return str(error)
         expected = unpack_index(pack_index(sizes, self.grid.per_shard), self.grid, name)
-        return "" if self.index(shard) == expected else "its index does not list its chunks back to back"
+        return "" if stored == expected else "its index does not list its chunks back to back"
+
+    def _find_grid(self) -> ShardGrid | None:
+        """Return the shards that the metadata state, or the marker of a writer, or the manifest proves."""
+        sources: dict[str, Callable[[bytes, str], ShardGrid | None]] = {
+            ATTRIBUTES: grid_of,
+            MARKER: grid_of_marker,
+            manifest.NAME: grid_of_manifest,
+        }
+        for name, grid_in in sources.items():
+            with suppress(PhotonError, FileNotFoundError):
+                if (grid := grid_in(super().read(name), self.url)) is not None:
+                    self._grid = grid
+                    return grid
+        return None
+
+    def stored_piece(self, number: int) -> bytes:
+        """Return what there is of a chunk in its shard, perhaps too little or nothing."""
+        try:
+            entry = self.index(number // self.grid.per_shard)[number % self.grid.per_shard]
+            if entry is None:
+                return b""
+            return self._range(self.shard_path(number // self.grid.per_shard), entry[0], sum(entry))
+        except (PhotonError, FileNotFoundError):
+            return b""
 
     def _read_chunk(self, number: int) -> bytes:
         grid = self.grid
@@ -210,7 +304,7 @@ class OmeZarrStorage(Storage):
             raise FileNotFoundError(f"{self.url}: no chunk {number}")
         shard = number // grid.per_shard
         entry = self.index(shard)[number % grid.per_shard]
-        name = self._shard_path(shard)
+        name = self.shard_path(shard)
         if entry is None:
             raise FileNotFoundError(f"{self.url}/{name} does not hold chunk {number}")
         offset, size = entry
@@ -234,7 +328,8 @@ class OmeZarrStorage(Storage):
             return [self._grid.chunk_name(number) for number in self._grid.numbers(shard)]
         return [name if "/" not in name and chunk_number(name) is None else f"/{stored}"]
 
-    def _shard_path(self, shard: int) -> str:
+    def shard_path(self, shard: int) -> str:
+        """Return the name of a shard below the root."""
         return f"{LEVEL}/{self.grid.shard_name(shard * self.grid.per_shard)}"
 
     def _range(self, name: str, start: int, end: int | None) -> bytes:
@@ -257,10 +352,37 @@ class OmeZarrStorage(Storage):
         with store_errors(lambda: f"reading {self.url}/{name}", self.store):
             return bytes(self.fs.cat_file(f"{self.root}/{name}", start=start, end=end))
 
-    def _write_shard(self, shard: int, pieces: list[bytes]) -> None:
-        name = self._shard_path(shard)
-        index = pack_index([len(piece) for piece in pieces], self.grid.per_shard)
-        parts = [*pieces, index]
+    def _write_complete(self, shard: int) -> None:
+        """Write a shard if chunks of it are in memory, and all others are in the stored shard."""
+        with self._lock:
+            pieces, numbers = self._pending.get(shard, {}), self.grid.numbers(shard)
+            if not pieces or shard in self._complete or any(n not in pieces | self._kept for n in numbers):
+                return
+            self._complete.add(shard)
+        whole = [pieces[n] if n in pieces else self._kept_chunk(n) for n in numbers]
+        self.write_shard(shard, whole)
+        with self._lock:
+            compare = self._read_back & pieces.keys()
+        for number in sorted(compare):
+            if self._read_chunk(number) != pieces[number]:
+                raise CorruptDataError(
+                    f"{self.url}: {self.shard_path(shard)} reads back other bytes of chunk {number} than "
+                    "were written; the disk or the store altered them: nothing was kept"
+                )
+        with self._lock:
+            self._pending.pop(shard, None)
+            self._read_back -= compare
+            self._complete.discard(shard)
+
+    def _kept_chunk(self, number: int) -> bytes:
+        data, name = self._read_chunk(number), self.grid.chunk_name(number)
+        manifest.check(name, data, {name: self._kept[number]}, self.url)
+        return data
+
+    def write_shard(self, shard: int, pieces: Sequence[bytes]) -> None:
+        """Write or replace a shard that consists of these chunks."""
+        name = self.shard_path(shard)
+        parts = [*pieces, pack_index([len(piece) for piece in pieces], self.grid.per_shard)]
         crc = 0
         for part in parts:
             crc = crc32(part, crc)
@@ -276,17 +398,6 @@ class OmeZarrStorage(Storage):
         with self._lock:
             self.written[name] = [sum(map(len, parts)), f"{crc:08x}"]
             self._indexes.pop(shard, None)
-            numbers = self.grid.numbers(shard)
-            compare = self._read_back & set(numbers)
-        for number in sorted(compare):
-            if self._read_chunk(number) != pieces[number - numbers.start]:
-                raise CorruptDataError(
-                    f"{self.url}: {name} reads back other bytes of chunk {number} than were written; the "
-                    "disk or the store altered them: nothing was kept"
-                )
-        with self._lock:
-            self._pending.pop(shard, None)
-            self._read_back -= compare
 
 
 def movie_storage(
@@ -346,5 +457,9 @@ def _below(name: str) -> str:
     return "zarr.json" if name == ATTRIBUTES else name
 
 
-def _again(fs: Any, root: str, write_options: dict[str, Any], store: str) -> OmeZarrStorage:
-    return OmeZarrStorage(fs, root, write_options=write_options, store=store)
+def _again(
+    fs: Any, root: str, write_options: dict[str, Any], store: str, grid: ShardGrid | None = None
+) -> OmeZarrStorage:
+    storage = OmeZarrStorage(fs, root, write_options=write_options, store=store)
+    storage._grid = grid
+    return storage

@@ -1,0 +1,95 @@
+"""Repair what an OME-Zarr movie has beside its chunks: both ``zarr.json``, and the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from photon_gpu.errors import PhotonError
+from photon_gpu.store import manifest
+from photon_gpu.store.chunk_grid import chunk_number
+from photon_gpu.store.manifest import Manifest
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store.ome_zarr.metadata import array_json
+from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, OmeZarrStorage
+
+
+def stored_metadata(storage: OmeZarrStorage, index: Manifest) -> dict[str, bytes]:
+    """Return those ``zarr.json`` that differ from the manifest, byte for byte as it says.
+
+    What no copy in the manifest proves is left out.
+    """
+    found: dict[str, bytes] = {}
+    copies = {name: text.encode() for name, text in index.copies.items()}
+    if GROUP_JSON in copies:
+        found[GROUP_JSON] = copies[GROUP_JSON]
+    with suppress(PhotonError, KeyError, ValueError, TypeError):  # copies of another kind of store
+        found[ARRAY_JSON] = array_json(copies[ARRAY], copies[ATTRIBUTES], storage.grid)
+    return {
+        name: data
+        for name, data in sorted(found.items())
+        if manifest.entry(data) == index.container.get(name) and not _holds(storage, name, data)
+    }
+
+
+class ShardRepair:
+    """Collects restored chunks of an OME-Zarr movie, and writes their shards.
+
+    Parameters
+    ----------
+    storage : OmeZarrStorage
+    index : Manifest or None
+    """
+
+    def __init__(self, storage: OmeZarrStorage, index: Manifest | None) -> None:
+        self.storage, self.index = storage, index
+        self._chunks: dict[int, bytes] = {}
+
+    def add(self, name: str, data: bytes) -> None:
+        """Note the content of a chunk."""
+        self._chunks[chunk_number(name) or 0] = data
+
+    def write(self, damaged: set[str]) -> list[str]:
+        """Write the shards of the noted chunks and those named ``damaged``; return their names.
+
+        A chunk that nobody restored keeps its bytes. Where they are gone, zeros fill its place, so that the
+        other chunks lie where the manifest says. A shard without any whole chunk is left as it is.
+        """
+        grid, written = self.storage.grid, []
+        listed = self.index.files if self.index is not None else {}
+        for shard in range(grid.shard_count):
+            numbers, name = grid.numbers(shard), self.storage.shard_path(shard)
+            if name not in damaged and not any(number in self._chunks for number in numbers):
+                continue
+            pieces, whole = [], 0
+            for number in numbers:
+                piece, entry = self._chunks.get(number), listed.get(grid.chunk_name(number))
+                whole += piece is not None
+                if piece is None:
+                    piece = self.storage.stored_piece(number)
+                    whole += manifest.entry(piece) == entry
+                    piece += bytes(max(0, entry[0] - len(piece)) if entry else 0)
+                pieces.append(piece)
+            if whole:
+                self.storage.write_shard(shard, pieces)
+                written.append(name)
+        self._chunks.clear()
+        return written
+
+
+def container_entries(storage: OmeZarrStorage, files: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the entries of shards and ``zarr.json`` for a manifest that lists these chunks."""
+    shards = {
+        storage.shard_path(shard): storage.shard_entry(shard, files)
+        for shard in range(storage.grid.shard_count)
+    }
+    texts = {name: manifest.entry(storage.read_stored(name)) for name in (ARRAY_JSON, GROUP_JSON)}
+    return {**shards, **texts}
+
+
+def _holds(storage: OmeZarrStorage, name: str, data: bytes) -> bool:
+    try:
+        return storage.read_stored(name) == data
+    except FileNotFoundError:
+        return False
