@@ -214,3 +214,12 @@ def test_a_shell_completes_commands_and_options(words, at, wanted):
         timeout=60,
     )
     assert wanted in done.stdout.split()
+
+
+def test_encode_does_without_linear_algebra_that_takes_long_to_import(tmp_path):
+    np.save(tmp_path / "movie.npy", np.random.default_rng(0).poisson(20.0, (20, 32, 32)).astype("u2"))
+    modules = loaded_by(
+        "encode", str(tmp_path / "movie.npy"), str(tmp_path / "movie.zarr"), "--trust-noise", "--gain", "1"
+    )
+    assert "numba.np.arraymath" in modules
+    assert "scipy.linalg" not in modules

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_gpu.cli import console
+from photon_gpu.cli.numba_import import import_numba
 from photon_gpu.cli.options.encode import EncodeOptions
 from photon_gpu.cli.options.groups import grouped
 from photon_gpu.cli.options.running import RUNNING, Debug, Json
@@ -78,6 +79,7 @@ def encode(
       photon-gpu encode "run/*_Ch1_*.tif" run.zarr
       photon-gpu encode processed.tif processed.zarr --layout lossless
     """
+    import_numba()
     from photon_gpu.store.destination import destination
     from photon_gpu.store.ome_zarr.storage import in_container
     from photon_gpu.writer.encode import encode_with
