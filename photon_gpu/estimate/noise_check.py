@@ -32,7 +32,7 @@ ADVICE = "Give noise='auto', which measures it, or trust_noise=True to keep it"
 AT_STEP = 0.5
 
 _RUNS, _RUN_FRAMES, _LEAST_FRAMES = 4, 6, 4
-_PIXELS = 1 << 15  # pixels of a frame to use
+_PIXELS = 1 << 14  # pixels of a frame to use
 _READ_BYTES = 64 << 20  # bytes to read at once
 _BANDS, _LEAST_ROWS = 4, 8
 _LEVELS = 10
