@@ -51,7 +51,7 @@ FOREIGN = {
 
 
 def type_of(first_bytes: bytes) -> str | None:
-    r"""Type of a file by its first eight bytes; None if they are no known signature.
+    r"""Type of a file by its first eight bytes; None if they are not a known signature.
 
     Examples
     --------

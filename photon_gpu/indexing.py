@@ -336,7 +336,7 @@ def _nonzero(mask: NDArray[np.bool_], shape: tuple[int, ...], axis: int) -> tupl
     wanted = shape[axis : axis + mask.ndim]
     if mask.shape != wanted:
         raise InvalidIndexError(
-            f"a mask of shape {mask.shape} for axes of shape {wanted}, from axis {axis} on"
+            f"the mask has shape {mask.shape}; the axes from {axis} on have shape {wanted}"
         )
     needed = 8 * mask.ndim * int(np.count_nonzero(mask))
     if needed > memory_bytes():
@@ -357,8 +357,8 @@ def _within(value: Any, axis: int, size: int) -> Any:
         low, high = (int(value.min()), int(value.max())) if value.size else (0, -1)
     if low < -size or high >= size:
         raise InvalidIndexError(
-            f"{'frame' if axis == 0 else 'index'} {low if low < -size else high} of axis {axis}, "
-            f"which has {size}"
+            f"{'frame' if axis == 0 else 'index'} {low if low < -size else high} is out of range: axis "
+            f"{axis} has {size}"
         )
     if low >= 0:
         return value

@@ -261,7 +261,8 @@ def _bias_rows(biases: Mapping[float, ArrayLike], light: NDArray) -> NDArray:
         row = np.asarray(biases[gain], np.float64)
         if row.shape != light.shape:
             raise InvalidInputError(
-                f"plot_bias: {row.shape} biases at gain {gain:g} for {light.shape} light levels"
+                f"plot_bias: the biases at gain {gain:g} have shape {row.shape}; the light levels "
+                f"have {light.shape}"
             )
         rows.append(row)
     return np.stack(rows)

@@ -125,7 +125,7 @@ class Recording:
             object.__setattr__(self, "timestamps", _times(self.timestamps))
         names = [document.name for document in self.documents]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InvalidInputError(f"two documents are named {twice!r}; names are unique")
+            raise InvalidInputError(f"two documents are named {twice!r}; each name may be used once")
 
     @property
     def is_empty(self) -> bool:
@@ -161,7 +161,8 @@ class Recording:
             )
         if self.timestamps is not None and len(self.timestamps) != shape[0]:
             raise InvalidInputError(
-                f"{name}: {len(self.timestamps)} timestamps for {shape[0]} frames; give one for each frame"
+                f"{name}: {len(self.timestamps)} timestamps arrived for {shape[0]} frames; give one "
+                "for each frame"
             )
 
     def rows(self) -> list[tuple[str, str]]:
@@ -215,7 +216,7 @@ class Recording:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`to_dict`. Keys of later versions are ignored."""
         if not isinstance(data, Mapping):
-            raise InvalidInputError(f"a recording is a dictionary, not {type(data).__name__}")
+            raise InvalidInputError(f"a recording arrived as {type(data).__name__}; a dictionary is needed")
         names = {one.name for one in fields(cls)} - {"timestamps", "documents"}
         try:
             return cls(**{name: value for name, value in data.items() if name in names})

@@ -60,7 +60,7 @@ def test_a_field_that_makes_no_sense_is_refused(field):
 
 def test_axes_and_times_must_fit_the_movie():
     Recording(axes="tyx", timestamps=[1, 2]).check_shape((2, 8, 8), "movie")
-    with pytest.raises(InvalidInputError, match="2 timestamps for 3 frames"):
+    with pytest.raises(InvalidInputError, match="2 timestamps arrived for 3 frames"):
         Recording(timestamps=[1, 2]).check_shape((3, 8, 8), "movie")
     with pytest.raises(InvalidInputError, match="3 dimensions"):
         Recording(axes="tyx").check_shape((3, 2, 8, 8), "movie")

@@ -213,8 +213,8 @@ def _as_promised(values: Any, job: Job, span: range) -> NDArray:
     expected = (len(span), *job.folder.shape[1:])
     if array.shape != expected or array.dtype.newbyteorder("=") != np.dtype(job.dtype):
         raise InvalidInputError(
-            f"frames {span[0]} to {span[-1]} came as {array.dtype} {array.shape}; "
-            f"{job.dtype} {expected} were promised"
+            f"frames {span[0]} to {span[-1]} arrived as {array.dtype} {array.shape}; "
+            f"{job.dtype} {expected} was expected"
         )
     return np.ascontiguousarray(array, dtype=job.dtype)
 

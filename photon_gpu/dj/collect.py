@@ -180,7 +180,7 @@ def collect(
     tables = {folder_name(table) for table in schema_tables(connection, schema_name)}
     sections = [SchemaFolder(connection, name, schema_name) for name in _store_names(connection, stores)]
     unique = list({section.location: section for section in sections}.values())
-    # List movies before reading marks and rows, so that movies inserted later are no candidates.
+    # List movies before reading marks and rows, so that movies inserted later are not candidates.
     movies = [movie for section in unique for movie in section.movies()]
     refusals = _refusals(unique, connection, ignored, only_this_database)
     if refusals and not dry_run:

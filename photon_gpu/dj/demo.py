@@ -169,7 +169,7 @@ def _worst_error(fetched: Movie, source: Any, step: float) -> float:
         worst = max(worst, float(error))
     if worst > step / 2 + 1e-6:
         raise CorruptDataError(
-            f"a pixel came back {worst:.3f} sigma off; half a step, {step / 2}, is the most"
+            f"a decoded pixel is {worst:.3f} sigma off; at most half a step, {step / 2}, is allowed"
         )
     return worst
 

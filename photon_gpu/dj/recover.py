@@ -127,7 +127,7 @@ def _handle(row: PendingRow, action: str, quiet_seconds: float, options: dict[st
     if action == "remove":
         left = _remove(storage, marker, **options)
         return replace(
-            begun, done="removed", lost=f"{some(left)} is no part of it and was kept" if left else lost
+            begun, done="removed", lost=f"{some(left)} is not part of it and was kept" if left else lost
         )
     if unfinished and frames:
         _publish_unfinished(storage, files)
@@ -152,13 +152,13 @@ def _has_row(row: PendingRow) -> bool:
     if getattr(existing.fetch1(row.column.field), "url", None) == row.storage.url:
         return True
     raise InvalidInputError(
-        f"{row.column.table.full_table_name} has a row {row.key} by now; the recording is whole at "
+        f"{row.column.table.full_table_name} has a row {row.key} now; the recording is complete at "
         f"{row.storage.url}: delete the row to finish it, or remove the recording"
     )
 
 
 def _remove(storage: Storage, marker: dict[str, Any], *, discard_spool: bool = False, **_: Any) -> list[str]:
-    """Delete a recording and its spool; return the files in its folder that are no part of it."""
+    """Delete a recording and its spool; return the files in its folder that are not part of it."""
     folder = None if discard_spool else spool_of(storage, marker)
     if folder is not None:
         Spool.open(folder).remove()

@@ -115,7 +115,7 @@ class StoredMovie:
         return why
 
     def strays(self) -> list[str]:
-        """Files in the folder that are no part of the movie."""
+        """Files in the folder that are not part of the movie."""
         return sorted(name for name in self.files.keys() - set(self.own) if not name.startswith(LOCK))
 
 

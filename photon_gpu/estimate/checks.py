@@ -125,7 +125,7 @@ def correlations(c: Correlation) -> Iterator[Finding]:
     ):
         if abs(rho) < CORRELATED or abs(rho) < 4 * error:
             continue
-        # A slow amplifier correlates raw pixels along a line, so correlation in x alone is no proof of
+        # A slow amplifier correlates raw pixels along a line, so correlation in x alone does not prove
         # processing.
         refused = abs(rho) > SMOOTHED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
         along = {"y": "rows", "x": "columns", "t": "frames"}[axis]

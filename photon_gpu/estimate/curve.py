@@ -133,7 +133,7 @@ def moments(p: LineFit, line: NoiseLine) -> Moments:
         return UNKNOWN
     sigma2 = p.sigma2(gain, line.intercept)
     third, by_third = p.solve(p.cells.form("cube"), 1 / sigma2**3, used)
-    # The variance of the stratum itself, so that a bend of the curve is no kurtosis.
+    # The variance of the stratum itself, so that a bend of the curve is not taken for kurtosis.
     weight = p.count * used
     mass = group(p.cells.stratum, weight, p.strata)
     own = (group(p.cells.stratum, weight * p.square, p.strata) / np.maximum(mass, 1e-9))[p.cells.stratum]

@@ -296,7 +296,7 @@ def _dark_recording(movie: Source, seed: int, budget_bytes: int) -> darkness.Dar
     cells = gather(windows, top=np.inf, bottom=-np.inf)
     if not cells.count.sum():
         raise InvalidInputError(
-            "estimate_noise: nothing ever changes in the dark recording; it is no recording"
+            "estimate_noise: nothing ever changes in the dark recording; it is not a recording"
         )
     return darkness.recording(cells)
 

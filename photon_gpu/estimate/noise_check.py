@@ -100,8 +100,8 @@ class NoiseCheck:
         """Least share that quantization adds to the variance of the noise at the worst level.
 
         Below one photon even the right model adds more than ``promised``, because bins do not narrow any
-        further. This is not counted, as it is no fault of the model. The share is also limited to the actual
-        difference of the decoded values.
+        further. This is not counted, as it is not a fault of the model. The share is also limited to the
+        actual difference of the decoded values.
         """
         return self._added(self.worst)
 

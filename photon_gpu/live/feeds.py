@@ -260,7 +260,7 @@ class PacedFeed(Feed):
     ) -> None:
         if frames < 1 or (frames_per_second is not None and not frames_per_second > 0):
             raise InvalidInputError(
-                f"{frames} frames at {frames_per_second} per second; both must be positive"
+                f"frames is {frames}, frames_per_second is {frames_per_second}; both must be positive"
             )
         self.name, self.frame_shape, self.dtype = source.name, source.shape[1:], source.dtype
         self.unread = []

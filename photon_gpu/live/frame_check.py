@@ -99,11 +99,12 @@ class FrameCheck:
         block = np.asarray(frames) if fetch is None else frames
         if block.dtype != self._dtype and block.dtype.newbyteorder("=") != self._dtype:
             raise UnsupportedTypeError(
-                f"frames are {block.dtype}; this recording is of {self._dtype}: frames are never cast"
+                f"the frames are {block.dtype}; this recording takes {self._dtype}, and casts no frames"
             )
         if block.shape != self._shape and (block.shape[1:] != self._shape or not block.shape[0]):
             raise InvalidInputError(
-                f"frames of shape {block.shape}; this recording takes {self._shape} or (n, *{self._shape})"
+                f"the frames have shape {block.shape}; this recording takes {self._shape} "
+                f"or (n, *{self._shape})"
             )
         block = (block if fetch is None else fetch()).astype(self._dtype, copy=False)
         return block[np.newaxis] if block.shape == self._shape else block

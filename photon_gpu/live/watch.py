@@ -86,7 +86,7 @@ class WatchFeed(Feed):
     ) -> None:
         self.name, self._pattern = os.fspath(folder), pattern
         if not Path(folder).is_dir():
-            raise InvalidInputError(f"{folder} is no folder; make it before it is watched")
+            raise InvalidInputError(f"{folder} is not a folder; make it before it is watched")
         self._settle, self._idle = settle_seconds, idle_seconds
         self.unread = []
         self._options = source_options
@@ -102,14 +102,15 @@ class WatchFeed(Feed):
         self._one_by_one = 0  # files that do not open together
         self._first = self._next()
         if self._first is None:
-            raise InvalidInputError(f"{folder}: no file {pattern} that opens came within {idle_seconds:g} s")
+            raise InvalidInputError(f"{folder}: no readable file {pattern} arrived within {idle_seconds:g} s")
         source = self._first.source
         channels = sorted({channel_of(path) for path in self._listing()})
         if self._channel and len(channels) > 1:
             source.close()
             raise InvalidInputError(
-                f"{folder}: {pattern} takes files of {len(channels)} channels ({', '.join(channels[:10])}), "
-                f"which would be frames in turn; give a pattern for each, such as '*{self._channel}*.tif*'"
+                f"{folder}: {pattern} matches files of {len(channels)} channels "
+                f"({', '.join(channels[:10])}), whose frames would be mixed; give a pattern for "
+                f"each, such as '*{self._channel}*.tif*'"
             )
         self._first_path = self._first.paths[0]
         self.frame_shape, self.dtype = source.shape[1:], source.dtype

@@ -122,7 +122,7 @@ class Photon(Codec):
             raise InvalidInputError(f"a chunk of shape {values.shape} has nothing to encode")
         if not values.flags.c_contiguous and values.flags.f_contiguous:
             raise InvalidInputError(
-                "a chunk in Fortran order: its values would come back in another order; create the "
+                "a chunk is in Fortran order, and its values would come back in another order: create the "
                 "array with order='C'"
             )
         native = values.astype(self.encoding.dtype, copy=False)

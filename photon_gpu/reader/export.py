@@ -185,7 +185,7 @@ def export(
     suffix = Path(text.rstrip("/")).suffix.lower()
     if suffix not in SUFFIXES:
         raise InvalidInputError(
-            f"{text}: {suffix or 'no suffix'!r} is not understood; what is: {', '.join(SUFFIXES)}"
+            f"{text}: {suffix or 'no suffix'!r} is not supported; supported are: {', '.join(SUFFIXES)}"
         )
     dtype = np.dtype(np.float64) if stabilized else movie.counts.dtype
     value_type = STABILIZED if stabilized else dtype
@@ -267,7 +267,7 @@ def _writer(job: Job, suffix: str, text: str) -> tuple[Write, str]:
     if job.shape[-1] == 1:
         # tifffile would read such columns as samples of a pixel, and frames as rows.
         raise InvalidInputError(
-            f"{text}: frames one pixel wide have no place in a TIFF; take .npy, .h5 or .zarr"
+            f"{text}: a TIFF cannot hold frames that are one pixel wide; use .npy, .h5 or .zarr"
         )
     big = _is_big(job, suffix)
     return partial(write_tiff, big=big), "BigTIFF" if big else "TIFF"

@@ -61,8 +61,8 @@ class FrameTimes:
             number = range(frames)[frame]
         except (IndexError, TypeError) as error:
             raise InvalidIndexError(
-                f"frame {str(frame)[:80]!r} of a movie of {frames}; a whole number from {-frames} to "
-                f"{frames - 1} is needed"
+                f"frame is {str(frame)[:80]!r}; for a movie of {frames} frames a whole number "
+                f"from {-frames} to {frames - 1} is needed"
             ) from error
         chunk, inside = divmod(number, self.folder.chunks[0])
         record: dict[str, Any] | None = self._read(chunk)[1][inside]

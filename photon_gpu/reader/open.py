@@ -84,9 +84,7 @@ def _absent(storage: Storage, name: str) -> str:
             "photon_gpu opens ends in .ome.zarr"
         )
     if name == metadata.ATTRIBUTES:
-        return (
-            f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
-        )
+        return f"{storage.url}: {metadata.ATTRIBUTES} is missing; this is another array, or a damaged movie"
     if any(part.split(".")[0].isdigit() for part in names):
         return f"{storage.url} holds chunks but no .zarray: a movie never finished, or being written{beside}"
     return f"{storage.url} holds {len(names)} files but no .zarray: no movie"

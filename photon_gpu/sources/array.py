@@ -105,7 +105,7 @@ class _MappedFile:
 
     @classmethod
     def of(cls, array: NDArray[Any], path: Any = None) -> _MappedFile | None:
-        """Return the file of an array; None if it is no shared map or the system does not name its file.
+        """Return the file of an array; None if it is not a shared map or the system does not name its file.
 
         Without ``path`` another file may have the map's name by now. Private maps may differ from their file.
         """

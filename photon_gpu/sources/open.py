@@ -260,7 +260,7 @@ def _open_files(several: FoundFiles, options: dict[str, Any]) -> Source:
         names = sorted({PurePosixPath(path).suffix or "no suffix" for path in paths})
         raise InvalidInputError(
             f"{several.where}: the files of a movie are of one type; these end with {', '.join(names)}. "
-            f"What is understood: {described()}"
+            f"Supported are: {described()}"
         )
     if types == {_TIFF}:
         _check_options(several.where, _TIFF, options)
@@ -378,7 +378,7 @@ def _open_location(text: str, options: Mapping[str, Any]) -> Source:
         if (way := foreign(PurePosixPath(text.lower()).suffix)) is not None:
             raise InvalidInputError(f"{text}: {way}")
         noun = "folder" if local is not None and local.is_dir() else "file"
-        raise InvalidInputError(f"{text}: this kind of {noun} is not understood; what is: {described()}")
+        raise InvalidInputError(f"{text}: this kind of {noun} is not supported; supported are: {described()}")
     if "dataset" in options and file_type.inner is not None:  # the name of the option for all types
         options.setdefault(file_type.inner, options.pop("dataset"))
     _check_options(text, file_type, options)

@@ -216,7 +216,7 @@ class Claim:
             left = remove_own(self.target, ours=True)
             remove_empty(self._made)
             if left and error is not None:
-                error.add_note(f"{some(left)} in {self.target.url} is no part of a movie and was kept")
+                error.add_note(f"{some(left)} in {self.target.url} is not part of a movie and was kept")
         except Exception as problem:
             note = (
                 f"the unfinished files at {self.target.url} could not be removed ({problem}); "

@@ -75,7 +75,7 @@ def check_target(*, overwrite: object, resume: object) -> None:
 
 
 def linked(storage: Storage) -> Storage:
-    """Return the target of a symbolic link, or the same storage if it is no link.
+    """Return the target of a symbolic link, or the same storage if it is not a link.
 
     Raises
     ------

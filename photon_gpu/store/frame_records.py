@@ -89,7 +89,7 @@ def unpack(data: bytes, frames: range, where: str) -> tuple[list[Any], list[Any]
         fits = fits and all(t is None or isinstance(t, (int, float)) for t in times)
         fits = fits and all(m is None or isinstance(m, dict) for m in dicts)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CorruptDataError(f"{where}: not frame records ({error})") from error
+        raise CorruptDataError(f"{where}: the frame records cannot be read ({error})") from error
     if version != VERSION or not fits:
         raise CorruptDataError(
             f"{where}: these are not records, version {VERSION}, of {len(frames)} frames from {frames.start}"
@@ -102,11 +102,13 @@ def _spread(frames: int, values: Any, name: str, single: bool) -> list[Any]:
         return [None] * frames
     if single:
         if frames != 1:
-            raise InvalidInputError(f"one {name} for {frames} frames; give a list with one for each")
+            raise InvalidInputError(f"one {name} arrived for {frames} frames; give a list with one for each")
         return [values]
     values = list(values)
     if len(values) != frames:
-        raise InvalidInputError(f"{len(values)} of {name} for {frames} frames; give one for each")
+        raise InvalidInputError(
+            f"{len(values)} values of {name} arrived for {frames} frames; give one for each"
+        )
     return values
 
 

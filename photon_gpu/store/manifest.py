@@ -121,7 +121,7 @@ def read(data: bytes, url: str) -> Manifest:
     if version == VERSION:
         raise CorruptDataError(f"{url}: {NAME} is not a manifest; {_REMEDY}")
     raise UnsupportedVersionError(
-        f"{url}: manifest version {version!r}; this release reads {VERSION}, a newer one may read it"
+        f"{url} has manifest version {version!r}; this release reads {VERSION}, a newer one may read it"
     )
 
 
@@ -154,7 +154,7 @@ def check_opened(name: str, data: bytes, files: dict[str, list[Any]], storage: S
     """Raise CorruptDataError if the metadata that a movie was opened with differ from their entry.
 
     A recording rewrites ``.zarray`` and lists it only at its end. Bytes of an earlier, shorter version
-    are no damage if the file now agrees with its entry.
+    are not damage if the file now agrees with its entry.
     """
     if name in files and entry(data) != files[name]:
         check(name, storage.read(name), files, storage.url)

@@ -187,8 +187,8 @@ def as_read(extra: Any) -> dict[str, Any]:
     Raises
     ------
     InvalidInputError
-        They are no dictionary, JSON cannot hold them, two keys become one, or they are too large to be read
-        back.
+        They are not a dictionary, JSON cannot hold them, two keys become one, or they are too large to be
+        read back.
 
     Examples
     --------
@@ -240,19 +240,19 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
         )
     if attrs.get("codec_name") != "photon":
         raise CorruptDataError(
-            f"{url}: a Zarr array, but not a photon movie (codec_name {attrs.get('codec_name')!r})"
+            f"{url} is a Zarr array, but not a photon movie (codec_name {attrs.get('codec_name')!r})"
         )
     version = attrs.get("codec_version")
     major = version.split(".")[0] if isinstance(version, str) else None
     if major not in _LAYOUT_BY_MAJOR:
         raise UnsupportedVersionError(
-            f"{url}: codec_version {version!r}; this release reads 1.x (plain), 2.x (compact) and 3.x "
+            f"{url} has codec_version {version!r}; this release reads 1.x (plain), 2.x (compact) and 3.x "
             "(lossless): a newer photon_gpu may read it"
         )
     shape, chunks = _sizes(meta, "shape", url), _sizes(meta, "chunks", url)
     if len(shape) != len(chunks) or chunks[1:] != shape[1:] or len(shape) < 3:
         raise CorruptDataError(
-            f"{url}: chunks {list(chunks)} of shape {list(shape)}; chunks hold whole frames"
+            f"{url} has chunks {list(chunks)} of shape {list(shape)}; a chunk must hold whole frames"
         )
     try:
         encoding = _encoding(meta, attrs, _LAYOUT_BY_MAJOR[major])
@@ -274,7 +274,7 @@ def _dump(content: dict[str, Any]) -> bytes:
 
 def _load(data: bytes, url: str, name: str) -> dict[str, Any]:
     if len(data) > _LARGEST_JSON:
-        raise CorruptDataError(f"{url}: {name} has {len(data):,} bytes; that is no metadata")
+        raise CorruptDataError(f"{url}: {name} has {len(data):,} bytes; that is not a metadata file")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -346,13 +346,14 @@ def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:
     wanted = ["photon"] if encoding.layout == "compact" else []
     if named != wanted:
         raise CorruptDataError(
-            f"{url}: filters {str(named)[:80]}; layout {encoding.layout} has {wanted}: nothing was run"
+            f"{url} states filters {str(named)[:80]}; layout {encoding.layout} has {wanted}. No filter "
+            "was run"
         )
     separator = meta.get("dimension_separator", ".")
     if meta.get("dtype") != stored or meta.get("order") != "C" or separator != ".":
         raise CorruptDataError(
-            f"{url}: dtype {meta.get('dtype')!r}, order {meta.get('order')!r}, separator {separator!r}; "
-            f"a {encoding.layout} movie of {encoding.dtype} has {stored!r}, 'C', '.'"
+            f"{url} states dtype {meta.get('dtype')!r}, order {meta.get('order')!r}, separator "
+            f"{separator!r}; a {encoding.layout} movie of {encoding.dtype} has {stored!r}, 'C', '.'"
         )
 
 
@@ -390,7 +391,7 @@ def failed_check(attributes: dict[str, Any]) -> dict[str, str]:
 def lost_frames(attributes: dict[str, Any]) -> tuple[tuple[int, int], ...]:
     """Return the ranges ``(first, end)`` of frames that are recorded as lost; they are stored as zeros.
 
-    The attributes come from a store. Entries that are no ranges are left out; ``photon_gpu.verify`` reports
+    The attributes come from a store. Entries that are not ranges are left out; ``photon_gpu.verify`` reports
     them.
 
     Examples

@@ -46,7 +46,7 @@ def own_names(
     Returns
     -------
     set of str
-        Empty if the folder is no movie.
+        Empty if the folder is not a movie.
     """
     present = set(names)
     own = set()
@@ -96,7 +96,7 @@ def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = 
     Returns
     -------
     list of str
-        Files and, on a local disk, folders that were kept because they are no part of the movie.
+        Files and, on a local disk, folders that were kept because they are not part of the movie.
     """
     names = storage.names()
     own = own_names(storage, names, ours=ours)

@@ -56,7 +56,7 @@ def store_errors(action: Callable[[], str], store: str = "") -> Iterator[None]:
 
 
 def _named(action: str) -> Callable[[_Method[Parameters, Result]], _Method[Parameters, Result]]:
-    """Decorate a method of a storage that is no local disk: its errors name the action and the URL."""
+    """Decorate a method of a storage that is not a local disk: its errors name the action and the URL."""
 
     def decorate(method: _Method[Parameters, Result]) -> _Method[Parameters, Result]:
         @wraps(method)

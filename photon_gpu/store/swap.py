@@ -47,14 +47,14 @@ class Replaceable:
         check_replaceable(self.storage, names, foreign_too=True)
         if _identity(self.storage) != self.identity:
             raise StoreExistsError(
-                f"{self.storage.url}: somebody else replaced it meanwhile; theirs stays, and the movie that "
-                "was written here is removed"
+                f"{self.storage.url}: somebody else replaced it at the same time; their movie stays, and "
+                "the one that was written here is removed"
             )
 
     def replace_with(self, new: Storage, facts: dict[str, Any]) -> None:
         """Move the finished movie ``new`` to this name.
 
-        Files that are no part of the old movie are kept, and a PhotonWarning names them.
+        Files that are not part of the old movie are kept, and a PhotonWarning names them.
 
         Parameters
         ----------
@@ -114,12 +114,12 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
     names : list of str
         All files of the folder; not empty.
     foreign_too : bool
-        Whether files that are no part of the movie may lie in the folder.
+        Whether files that are not part of the movie may lie in the folder.
 
     Raises
     ------
     StoreExistsError
-        The folder is no movie, holds other files as well, or is being written.
+        The folder is not a movie, holds other files as well, or is being written.
     """
     if MARKER in names:
         _refuse_written(storage)
@@ -127,7 +127,7 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
     foreign = [name for name in names if name not in own]
     if not own:
         raise StoreExistsError(
-            f"{storage.url} holds {some(names)} and is no movie: it lacks a .zarray with photon_gpu's "
+            f"{storage.url} holds {some(names)} and is not a movie: it lacks a .zarray with photon_gpu's "
             ".zattrs or manifest; only movies are replaced. Give another name, or move that folder away"
         )
     if foreign and not foreign_too:

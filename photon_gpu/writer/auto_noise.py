@@ -126,8 +126,8 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any], *,
     if movie.device is not None:
         raise InvalidInputError(
             "no noise model was stated, and noise='auto' needs frames in host memory; frames on a GPU "
-            "are never sent "
-            "down unasked: give noise=NoiseModel(...), or estimate_noise(frames.get()).model"
+            "are not copied there automatically: give noise=NoiseModel(...), or "
+            "estimate_noise(frames.get()).model"
         )
     from photon_gpu.estimate import estimate_noise
 

@@ -175,7 +175,7 @@ class Checker:
         """One sentence for the report."""
         if not self._reads_back:
             return sentence("what was encoded, not what was stored", lines)
-        done = "every chunk read back" + (", every pixel held against the source" if self.full else "")
+        done = "every chunk read back" + (", every pixel compared with the source" if self.full else "")
         return sentence(f"{done}: whole", lines)
 
 
@@ -198,10 +198,12 @@ def sentence(done: str, lines: tuple[ReportLine, ...]) -> str:
 def check_mode(settings: EncodeSettings, *, resume: bool, delete_source: bool) -> bool | str:
     """Return the mode of the check; raise InvalidInputError if resume or delete_source excludes it."""
     if flag("delete_source", delete_source) and settings.check != "full":
-        raise InvalidInputError("delete_source needs check='full': every pixel held against the source first")
+        raise InvalidInputError(
+            "delete_source needs check='full', which compares every pixel with the source first"
+        )
     if resume and settings.check == "full":
         raise InvalidInputError(
-            "check='full' holds every pixel against the source, and resume does not see again what it keeps: "
-            "resume with check=True, then compare the whole with photon_gpu.fidelity"
+            "check='full' compares every pixel with the source, and resume does not read again what it "
+            "keeps: resume with check=True, then compare the whole with photon_gpu.fidelity"
         )
     return settings.check

@@ -88,7 +88,7 @@ def stored_chunks(
         raise StoreExistsError(
             f"{storage.url}: the encode that began there was of another movie, or had other settings "
             f"({', '.join(changed)} "
-            "differ); give the same source and settings, or overwrite=True to begin anew"
+            "differ); give the same source and settings, or overwrite=True to start again"
         )
     try:
         index = manifest.read(storage.read(manifest.NAME), storage.url)
@@ -137,7 +137,7 @@ def _warn_changed(
     warnings.warn(
         f"{source.name} was changed after this encode began{how}: the frames of {changed} of {of} "
         f"stored chunks are "
-        "others now, and those chunks are encoded again",
+        "different now, and these chunks are encoded again",
         PhotonWarning,
         stacklevel=2,
     )

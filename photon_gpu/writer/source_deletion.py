@@ -158,7 +158,7 @@ class Deletable:
 
         verification = verify(storage)
         if not verification.ok:
-            raise CorruptDataError(f"{self.name}: kept: {verification.problems[0]}")
+            raise CorruptDataError(f"{self.name} was kept: {verification.problems[0]}")
         self._refuse_changed()
         self._compare_words(storage)
         self._compare_pages()
@@ -403,7 +403,7 @@ def _refuse_losses(name: str, files: list[_File], stored: int) -> None:
             )
     page_pixels = max(files[0].account.page_pixels, 1)
     if any(file.account.page_pixels != files[0].account.page_pixels for file in files):
-        raise InvalidInputError(f"{name}: not deleted: its files have pages of several sizes")
+        raise InvalidInputError(f"{name} is not deleted: its files have pages of several sizes")
     pixels = sum(file.account.pixels for file in files)
     if pixels == stored:
         return

@@ -93,8 +93,8 @@ def test_every_command_has_json_debug_and_an_example(name, cli):
         (["encod", "a", "b"], "Did you mean 'encode'"),
         (["encode", "a.tif"], "Missing argument: SRC... DST are needed"),
         (["encode", "a.tif", "b.zarr", "--gian", "3"], "--gian"),
-        (["encode", "a.tif", "b.zarr", "--gain", "abc"], "'abc' is no number"),
-        (["encode", "a.tif", "b.zarr", "--workers", "1.5"], "'1.5' is no whole number"),
+        (["encode", "a.tif", "b.zarr", "--gain", "abc"], "'abc' is not a number"),
+        (["encode", "a.tif", "b.zarr", "--workers", "1.5"], "'1.5' is not a whole number"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(words, said, cli):

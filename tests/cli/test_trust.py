@@ -65,7 +65,7 @@ def test_encode_checks_and_deletes_only_after_a_full_check(cli, cells, tmp_path)
     assert ran.code == 0 and ran.json["checked"] == ""
     ran = cli("encode", "cells.npy", "c.zarr", *model, "--check", "full", "--delete-source", "--json")
     assert ran.code == 0 and not (tmp_path / "cells.npy").exists()
-    assert "every pixel held against the source" in ran.json["checked"]
+    assert "every pixel compared with the source" in ran.json["checked"]
 
 
 def test_verify_and_repair_on_a_real_s3_server(cli, stored, tmp_path):

@@ -138,7 +138,7 @@ def test_a_recording_that_is_removed_leaves_other_files(schema, store):
     (removed,) = recover(table, action="remove", quiet_minutes=0)
     assert (removed.done, removed.lost) == (
         "removed",
-        "'1.2.840.113', 'notes.txt' is no part of it and was kept",
+        "'1.2.840.113', 'notes.txt' is not part of it and was kept",
     )
     assert left(folder) == ["1.2.840.113", "notes.txt"]
 

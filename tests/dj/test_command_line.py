@@ -70,7 +70,7 @@ def test_gc_with_a_file_of_stores(schema, store, typed, tmp_path):
         (("nowhere",), "there is no schema 'nowhere'"),
         (("lab", "--store", "x"), "no schema 'lab'"),
         (("lab", "--stores-file", "none.json"), "none.json cannot be read as JSON"),
-        (("lab", "--grace-hours", "soon"), "'soon' is no number"),
+        (("lab", "--grace-hours", "soon"), "'soon' is not a number"),
     ],
 )
 def test_gc_that_cannot_be(store, typed, arguments, says):

@@ -108,7 +108,7 @@ def test_other_attributes_and_noise(schema, store):
     ("frames", "error", "says"),
     [
         (np.zeros((8, 13), "uint16"), InvalidInputError, r"\(8, 13\); this recording takes \(8, 12\)"),
-        (np.zeros((8, 12), "int32"), UnsupportedTypeError, "int32; this recording is of uint16"),
+        (np.zeros((8, 12), "int32"), UnsupportedTypeError, "int32; this recording takes uint16"),
         (np.zeros(3, "uint16"), InvalidInputError, "this recording takes"),
     ],
 )

@@ -33,7 +33,7 @@ def test_the_tutorial(tmp_path, monkeypatch, capsys):
     names = run("docs/tutorial.md")
     said = capsys.readouterr().out
     assert names["estimate"].verdict == "PASS" and abs(names["estimate"].model.gain - 100) < 5
-    assert names["report"].ratio > 4 and "every pixel held against the source" in names["report"].checked
+    assert names["report"].ratio > 4 and "every pixel compared with the source" in names["report"].checked
     assert names["frame"].dtype == "int16" and names["trace"].shape == (300,)
     assert "largest change of a pixel: 0.250 sigma" in said
     assert names["fidelity"].verdict == "PASS" and "whole: every file is what was written" in said

@@ -175,8 +175,8 @@ def test_a_pipe_in_the_place_of_a_file(stored, tmp_path):
     (stored / "1.0.0").unlink()
     os.mkfifo(stored / "1.0.0")
     found = pg.verify(stored)
-    assert found.lost == ((10, 19),) and "no regular file" in str(found)
-    with pytest.raises(CorruptDataError, match="no regular file"):
+    assert found.lost == ((10, 19),) and "not a regular file" in str(found)
+    with pytest.raises(CorruptDataError, match="not a regular file"):
         _ = pg.open(stored).counts[15]
     for suffix in (".npy", ".npz", ".tif", ".h5"):
         os.mkfifo(tmp_path / f"pipe{suffix}")

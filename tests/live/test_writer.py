@@ -285,9 +285,9 @@ def test_a_noise_model_carried_from_an_earlier_run(tmp_path):
         (np.zeros((9, 12), "int16"), InvalidInputError, r"shape \(9, 12\); this recording takes \(9, 11\)"),
         (np.zeros((0, 9, 11), "int16"), InvalidInputError, "shape"),
         (np.zeros((2, 2, 9, 11), "int16"), InvalidInputError, "shape"),
-        (np.zeros((9, 11), "uint16"), UnsupportedTypeError, "frames are never cast"),
+        (np.zeros((9, 11), "uint16"), UnsupportedTypeError, "casts no frames"),
         (np.zeros((9, 11)), UnsupportedTypeError, "float64"),
-        ([["a"]], UnsupportedTypeError, "this recording is of int16"),
+        ([["a"]], UnsupportedTypeError, "this recording takes int16"),
     ],
 )
 def test_frames_that_do_not_fit_are_refused_and_nothing_is_taken(tmp_path, bad, error, words):
@@ -332,7 +332,7 @@ def test_big_endian_frames_are_taken(tmp_path):
     [
         ({"timestamp": float("nan")}, "finite"),
         ({"timestamp": "noon"}, "finite"),
-        ({"timestamp": [1, 2]}, "2 of timestamp for 1 frames"),
+        ({"timestamp": [1, 2]}, "2 values of timestamp arrived for 1 frames"),
         ({"metadata": {"a": float("inf")}}, "JSON"),
         ({"metadata": {"a": object()}}, "JSON"),
         ({"metadata": [5]}, "dictionary"),

@@ -309,7 +309,7 @@ def test_hdf5_under_any_suffix_is_recognised(tmp_path, movie):
         with open_source(tmp_path / name) as source:
             np.testing.assert_array_equal(source.read(0, 20), movie)
     (tmp_path / "other.mat").write_bytes(b"MATLAB 5.0 MAT-file")
-    with pytest.raises(InvalidInputError, match="this kind of file is not understood"):
+    with pytest.raises(InvalidInputError, match="this kind of file is not supported"):
         open_source(tmp_path / "other.mat")
 
 

@@ -102,7 +102,7 @@ def refuse_bad_input(cupy: Any, tmp_path: Path) -> None:
     encode = {"noise": NOISE, "overwrite": True}
     with pytest.raises(InvalidInputError, match=r"GPU 3 is out of range, this machine has 0 to 0"):
         pg.encode(host, tmp_path / "m", backend="cupy:3", **encode)
-    with pytest.raises(InvalidInputError, match="devices are given as in 'cupy:0'"):
+    with pytest.raises(InvalidInputError, match="write the numbers of GPUs as in 'cupy:0'"):
         pg.encode(host, tmp_path / "m", backend="cupy:first", **encode)
     with pytest.raises(InvalidInputError, match="allowed are auto, numba, cupy, numpy"):
         pg.encode(host, tmp_path / "m", backend="cuda", **encode)

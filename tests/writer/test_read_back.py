@@ -27,7 +27,7 @@ def test_a_sound_encode_says_what_was_checked(cells, tmp_path, layout, check):
     raw, noise = cells
     report = pg.encode(raw, tmp_path / "a.zarr", noise=noise, layout=layout, chunk_frames=20, check=check)
     assert report.checked.startswith("every chunk read back")
-    assert ("every pixel held against the source" in report.checked) == (check == "full")
+    assert ("every pixel compared with the source" in report.checked) == (check == "full")
     assert {line["name"] for line in report.checks} >= {"noise_model", "escaped", "bias", "variance"}
     assert all(line["status"] in ("PASS", "SKIP") for line in report.checks), report.checks
     assert "checked" in str(report) and json.loads(json.dumps(report.to_dict()))["checks"]
@@ -260,7 +260,7 @@ def test_lossless_without_a_model_and_floats_with_nan(tmp_path):
     raw = np.random.default_rng(0).normal(size=(9, 8, 8)).astype("float32")
     raw[2, 3, 3] = np.nan
     report = pg.encode(raw, tmp_path / "a.zarr", layout="lossless", chunk_frames=4, check="full")
-    assert report.checked == "every chunk read back, every pixel held against the source: whole"
+    assert report.checked == "every chunk read back, every pixel compared with the source: whole"
 
 
 def test_bad_values_of_check(cells, tmp_path):

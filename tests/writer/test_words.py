@@ -64,7 +64,7 @@ def test_times_that_the_file_does_not_hold_are_stated(tmp_path):
     for stated in (times, tmp_path / "times.txt", str(tmp_path / "times.npy")):
         pg.encode(MOVIE, tmp_path / "movie.zarr", timestamps=stated, overwrite=True, **SETTINGS)
         np.testing.assert_array_equal(pg.open(tmp_path / "movie.zarr").timestamps, times)
-    with pytest.raises(InvalidInputError, match="19 timestamps for 20 frames"):
+    with pytest.raises(InvalidInputError, match="19 timestamps arrived for 20 frames"):
         pg.encode(MOVIE, tmp_path / "other.zarr", timestamps=times[1:], **SETTINGS)
     with pytest.raises(InvalidInputError, match="one number per line"):
         pg.encode(MOVIE, tmp_path / "other.zarr", timestamps=tmp_path / "gone.txt", **SETTINGS)

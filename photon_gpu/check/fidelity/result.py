@@ -87,7 +87,9 @@ class Fidelity:
             save_figure(overview(self), target, dpi=110, bbox_inches="tight", pad_inches=0.25)
             return target
         else:
-            raise InvalidInputError(f"{target.name}: a report is saved as .html, .png or .json")
+            raise InvalidInputError(
+                f"the report is to be saved as {target.name}; allowed are .html, .png and .json"
+            )
         with replacing(target) as file:
             file.write(data)
         return target

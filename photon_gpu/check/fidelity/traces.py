@@ -90,7 +90,9 @@ def _cut(regions: NDArray, block: Block) -> NDArray[np.int32]:
     labels = np.asarray(regions).reshape(-1, regions.shape[-1])
     _, rows, columns = block.raw.shape
     if labels.shape[1] != columns or labels.shape[0] < block.first_row + rows:
-        raise InvalidInputError(f"regions of shape {regions.shape} do not lie on frames of {columns} columns")
+        raise InvalidInputError(
+            f"the regions have shape {regions.shape}, which does not fit frames of {columns} columns"
+        )
     cut = labels[block.first_row : block.first_row + rows]
     numbers = np.unique(cut[cut > 0])
     return np.where(cut > 0, np.searchsorted(numbers, cut) + 1, 0).astype(np.int32)

@@ -18,7 +18,7 @@ class Problem:
     kind : str
         ``missing``: the file does not exist. ``truncated``: it is shorter than written. ``altered``: its
         bytes differ from those written. ``mismatched``: it is whole, but contradicts another file or has the
-        content of another file. ``extra``: it is no part of the movie. ``unreadable``: the store reported an
+        content of another file. ``extra``: it is not part of the movie. ``unreadable``: the store reported an
         error. ``unfinished``: a writer's marker exists. ``lost``: frames are recorded as lost and read as
         zeros. ``failing``: the check during the encode failed.
     name : str

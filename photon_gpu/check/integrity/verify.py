@@ -228,7 +228,7 @@ class Check:
         return "altered", f"{entry[0]:,} bytes with CRC {entry[1]}, written as {listed[0]:,} with {listed[1]}"
 
     def _list(self, chunks: set[str]) -> None:
-        """Report missing chunks and files that are no part of the movie."""
+        """Report missing chunks and files that are not part of the movie."""
         expected = self._expected(chunks)
         stored = {f"/{name}" for name in self.index.container} if self.index else set()
         for name in sorted(self.names - expected - stored - {manifest.NAME, ARRAY, ATTRIBUTES}):

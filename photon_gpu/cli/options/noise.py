@@ -116,8 +116,8 @@ def noise_model(gain: Any, offset: Any, variance: Any) -> NoiseModel | tuple[Noi
     typed = {name: value for name, value in parameters.items() if value is not None}
     if typed and gain is None:
         raise InvalidInputError(
-            f"--{' and --'.join(typed)} without --gain; give --gain too (1 for a photon counter), or "
-            "none of the three: then all are estimated"
+            f"--{' and --'.join(typed)} cannot be used without --gain; give --gain too (1 for a photon "
+            "counter), or none of the three: then all are estimated"
         )
     if not any(isinstance(value, tuple) for value in typed.values()):
         return NoiseModel(**typed) if typed else None

@@ -209,7 +209,9 @@ class PartOptions:
         values = for_source(src, self.source_option)
         typed = {name: value for name, value in typed.items() if value is not None}
         if twice := sorted(values.keys() & typed.keys()):
-            raise InvalidInputError(f"--{twice[0]} and --source-option {twice[0]}= say the same; give one")
+            raise InvalidInputError(
+                f"--{twice[0]} and --source-option {twice[0]}= set the same option; give only one"
+            )
         return {**values, **typed}
 
 

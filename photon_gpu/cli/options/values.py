@@ -17,7 +17,7 @@ def read_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number") from None
+        raise typer.BadParameter(f"{text!r} is not a number") from None
 
 
 def read_numbers(text: str) -> float | tuple[float, ...]:
@@ -31,7 +31,7 @@ def read_whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no whole number") from None
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
 
 
 def read_whole_or_auto(text: str) -> int | str:

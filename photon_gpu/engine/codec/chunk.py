@@ -191,7 +191,7 @@ def _apply(
     elif name in ("full", "moving"):
         full(source, weights, steps, state, out)
     else:
-        raise InvalidInputError(f"predictor {name!r} has no kernel here")
+        raise InvalidInputError(f"this backend has no kernel for predictor {name!r}")
 
 
 class Opened:

@@ -231,7 +231,7 @@ def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header
     if zlib.crc32(body.weights.astype("<i4").tobytes()) != header.weights_crc:
         raise CorruptDataError("the weights of a chunk's frames fail their checksum")
     if header.moving and not within_limits(body.weights.reshape(-1, MIX).astype(np.int64), header.top).all():
-        raise CorruptDataError("the weights of a chunk's frames are beyond what they may be")
+        raise CorruptDataError("the weights of a chunk's frames are outside their allowed range")
     return header, body
 
 
@@ -240,9 +240,9 @@ def _clipping(tail: bytes) -> ClippingLevels:
     try:
         levels = ClippingLevels(low=low, high=high)
     except InvalidInputError as error:
-        raise CorruptDataError(f"the header of a chunk: {error}") from error
+        raise CorruptDataError(f"the header of a chunk cannot be used: {error}") from error
     if not levels:
-        raise CorruptDataError("the header of a chunk says it has clipping levels, and gives none")
+        raise CorruptDataError("the header of a chunk says it has clipping levels, and lists none")
     return levels
 
 
@@ -361,7 +361,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if not (
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)
     ):
-        raise CorruptDataError("the header of a chunk holds a value beyond what it may be")
+        raise CorruptDataError("the header of a chunk holds a value outside its allowed range")
     most_rows = most_band_rows(header.block[2])
     if not raw and min(band_rows, header.block[1]) > most_rows:
         raise CorruptDataError(

@@ -93,7 +93,7 @@ class Predictor:
         try:
             rows = tuple(tuple(int(weight) for weight in row) for row in self.weights)
         except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidInputError(f"predictor: weights are no rows of whole numbers ({error})") from error
+            raise InvalidInputError(f"predictor: weights are not rows of whole numbers ({error})") from error
         if len(rows) != 2 or any(len(row) != TERMS for row in rows):
             raise InvalidInputError(f"predictor: weights must be two rows of {TERMS}")
         for row in rows:

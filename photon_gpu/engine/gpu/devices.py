@@ -57,7 +57,7 @@ def device_count() -> int:
             cure = "is a CUDA device present, its driver loaded, and CUDA_VISIBLE_DEVICES right?"
         raise BackendUnavailableError(f"no CUDA device can be used ({text}); {cure}") from error
     if count < 1:
-        raise BackendUnavailableError("no CUDA device is visible; is CUDA_VISIBLE_DEVICES set to nothing?")
+        raise BackendUnavailableError("no CUDA device is visible; is CUDA_VISIBLE_DEVICES empty?")
     return count
 
 
@@ -71,7 +71,7 @@ def chosen_devices(name: str) -> tuple[int, ...]:
         numbers = tuple(dict.fromkeys(int(part) for part in listed.split(",")))
     except ValueError:
         raise InvalidInputError(
-            f"backend is {name!r}; devices are given as in 'cupy:0' or 'cupy:0,2'"
+            f"backend is {name!r}; write the numbers of GPUs as in 'cupy:0' or 'cupy:0,2'"
         ) from None
     for number in numbers:
         if not 0 <= number < count:

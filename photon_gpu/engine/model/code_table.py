@@ -123,7 +123,7 @@ class CodeTable:
         if abs(guess) > 1 << 40:
             raise InvalidInputError(
                 f"value {value!r} lies {abs(guess * self.step):.3g} sigma from zero under {self.noise}; "
-                "no detector counts that far: check gain and offset, or use layout='lossless'"
+                "that is more than any detector counts: check gain and offset, or use layout='lossless'"
             )
         while not self._exact.reached(exact, guess, phase):
             guess -= 1

@@ -26,7 +26,7 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> io
     >>> open_regular("/dev/null")
     Traceback (most recent call last):
         ...
-    photon_gpu.errors.CorruptDataError: /dev/null is no regular file (a pipe, a device or a socket)
+    photon_gpu.errors.CorruptDataError: /dev/null is not a regular file (a pipe, a device or a socket)
     """
     descriptor = os.open(path, _FLAGS)
     try:
@@ -34,7 +34,7 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> io
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(f"{os.fspath(path)} is a folder")
         if not stat.S_ISREG(status.st_mode):
-            raise CorruptDataError(f"{os.fspath(path)} is no regular file (a pipe, a device or a socket)")
+            raise CorruptDataError(f"{os.fspath(path)} is not a regular file (a pipe, a device or a socket)")
         if most is not None and status.st_size > most:
             raise CorruptDataError(
                 f"{os.fspath(path)} has {status.st_size:,} bytes; at most {most:,} are read"

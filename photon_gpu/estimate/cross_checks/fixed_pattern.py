@@ -234,7 +234,7 @@ def _solve(
 
 
 def _changing(windows: Sequence[Window], light: Pooled) -> dict[int, NDArray]:
-    """Pixels of every plane that change within any window; the others are no data."""
+    """Pixels of every plane that change within any window; the others hold no data."""
     out = {plane: np.zeros(total.shape, bool) for plane, total in light.totals.items()}
     for window in windows:
         rows = slice(window.row, window.row + window.frames.shape[1])

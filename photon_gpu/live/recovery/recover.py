@@ -368,7 +368,7 @@ class _Recovery:
         description = describe(self._storage) if metadata.ARRAY in names else None
         ours = description is not None and description.attributes.get("recording_id") == self._token
         if description is not None and not ours:
-            raise StoreExistsError(f"{self._storage.url} holds another movie; give another place as url")
+            raise StoreExistsError(f"{self._storage.url} holds another movie; give another url")
         if marker is not None and (ours or first_number(self._spool) == 0):
             self._storage.write(MARKER, _marker(self._token, self._spool))  # the marker was altered
             return None
@@ -450,7 +450,7 @@ def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
         return None
     if not isinstance(recorded, str) or "\0" in recorded:
         raise CorruptDataError(
-            f"{storage.url}: its marker names {str(recorded)[:80]!r} as spool, which is no folder"
+            f"{storage.url}: its marker names {str(recorded)[:80]!r} as spool, which is not a folder"
         )
     folder = Path(recorded)
     if not (folder / RECORDING).is_file():

@@ -78,9 +78,13 @@ class Spool:
         try:
             facts = checked_json.read(path / RECORDING)
         except FileNotFoundError as error:
-            raise StoreNotFoundError(f"{path} is no spool of a recording: it has no {RECORDING}") from error
+            raise StoreNotFoundError(
+                f"{path} is not a spool of a recording: it has no {RECORDING}"
+            ) from error
         if (version := facts.get("spool_version")) != VERSION:
-            raise UnsupportedVersionError(f"{path}: spool version {version!r}; this release reads {VERSION}")
+            raise UnsupportedVersionError(
+                f"{path} has spool version {version!r}; this release reads {VERSION}"
+            )
         return cls(path, facts)
 
     @property

@@ -87,7 +87,7 @@ def check_stored_chunks(job: Job, path: str) -> None:
         ),
     }
     if refused := next((reason for reason, allowed in reasons.items() if not allowed), None):
-        raise InvalidInputError(f"{path}: the filter 'photon': {refused}; leave it out")
+        raise InvalidInputError(f"{path}: the filter 'photon' cannot be used: {refused}; leave it out")
 
 
 def _filtered_dataset(hdf5: Any, job: Job) -> Any:

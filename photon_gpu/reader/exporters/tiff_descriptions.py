@@ -62,7 +62,7 @@ def imagej_tags(data: bytes | None, counts: bytes | None, pages: list[int], orde
 
 
 def shaped_like(text: str, shape: tuple[int, ...], axes: str) -> str | None:
-    """Change a description of tifffile to another shape; None if it is no such description."""
+    """Change a description of tifffile to another shape; None if it is not one."""
     try:
         description = json.loads(text)
     except ValueError:

@@ -134,14 +134,18 @@ def _ordered_by_number(paths: Sequence[str], where: str, missing: str) -> FileOr
     if len(patterns) > 1:
         some = ", ".join(f"{pattern} ({files})" for pattern, files in patterns.most_common(3))
         more = ", ..." if len(patterns) > 3 else ""
-        raise _NotNumbered(f"{len(paths)} files with {len(patterns)} kinds of names: {some}{more}")
+        raise _NotNumbered(
+            f"{len(paths)} files have {len(patterns)} different patterns of names: {some}{more}"
+        )
     numbers = [own for _, own, _ in parsed]
     varying = [n for n in range(len(numbers[0])) if len({own[n] for own in numbers}) > 1]
     words = _words(parsed[0][0])
     for n in varying:
         if words[n] in _PLACE_WORDS:
             places = len({own[n] for own in numbers})
-            raise _NotNumbered(f"{places} positions ({words[n]}) are {places} movies")
+            raise _NotNumbered(
+                f"the files are of {places} positions ({words[n]}), and each position is a movie of its own"
+            )
     planes = [n for n in varying if words[n] in _PLANE_WORDS]
     times = [n for n in varying if n not in planes]
     if not times and len(planes) == 1:

@@ -150,7 +150,7 @@ def folder_files(data: bytes, url: str) -> tuple[bytes, bytes]:
     Raises
     ------
     CorruptDataError
-        It is no array that photon_gpu stores.
+        It is not an array that photon_gpu stores.
     """
     content = load(data, url)
     try:
@@ -192,7 +192,7 @@ def folder_files(data: bytes, url: str) -> tuple[bytes, bytes]:
 def load(data: bytes, url: str) -> dict[str, Any]:
     """Return the content of a ``zarr.json``."""
     if len(data) > _LARGEST_JSON:
-        raise CorruptDataError(f"{url}: zarr.json has {len(data):,} bytes; that is no metadata")
+        raise CorruptDataError(f"{url}: zarr.json has {len(data):,} bytes; that is not a metadata file")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:

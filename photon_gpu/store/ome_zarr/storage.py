@@ -44,7 +44,7 @@ GROUP_JSON, ARRAY_JSON = "zarr.json", f"{LEVEL}/zarr.json"
 class OmeZarrStorage(Storage):
     """Files of one movie in the container ``ome-zarr``, by their names in a folder.
 
-    A name that begins with ``/`` is that of a file below the root which is no part of the movie. A shard is
+    A name that begins with ``/`` is that of a file below the root which is not part of the movie. A shard is
     written once all its chunks are there; until then their compressed bytes are in memory. Chunks that are
     in a stored shard already are kept if :meth:`begin` or :meth:`holds` was told of them.
     """

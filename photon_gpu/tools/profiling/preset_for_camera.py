@@ -34,7 +34,7 @@ class Camera:
     def __post_init__(self) -> None:
         if not (self.height > 0 and self.width > 0 and 0 < self.rate < 1e7):
             raise InvalidInputError(
-                f"camera: {self.height} x {self.width} at {self.rate} Hz; positive numbers are needed"
+                f"camera is {self.height} x {self.width} at {self.rate} Hz; positive numbers are needed"
             )
         object.__setattr__(self, "dtype", supported_dtype(self.dtype).name)
 

@@ -49,7 +49,7 @@ def test_advice_is_given_in_options(cli, pages, tmp_path):
 
 
 def test_what_is_said_twice_is_refused():
-    with pytest.raises(InvalidInputError, match="say the same"):
+    with pytest.raises(InvalidInputError, match="set the same option"):
         ReadOptions(frames="0:3", source_option=["frames=0:4"]).of("a.tif")
 
 

@@ -481,7 +481,7 @@ def _raises(message: str) -> Any:
             _broken_cupy(getDeviceCount=_raises("cudaErrorNoDevice: no CUDA-capable device")),
             "is a CUDA device present",
         ),
-        (_broken_cupy(getDeviceCount=lambda: 0), "is CUDA_VISIBLE_DEVICES set to nothing"),
+        (_broken_cupy(getDeviceCount=lambda: 0), "is CUDA_VISIBLE_DEVICES empty"),
     ],
     ids=["no cupy", "old driver", "no device", "hidden"],
 )

@@ -149,7 +149,7 @@ def test_any_file_of_an_ome_movie_opens_all_of_it(tmp_path, movie, how):
     np.testing.assert_array_equal(read(str(tmp_path / "*_00000[23].ome.tif")), movie[1:3])
     with pytest.raises(InvalidInputError, match="as_pages"):
         read(one, as_pages=True)
-    with pytest.raises(InvalidInputError, match="no channel, plane or range"):
+    with pytest.raises(InvalidInputError, match="not one channel, plane or range"):
         read([tmp_path / BRUKER.format(c=1, t=t) for t in (1, 4)])
 
 
@@ -199,7 +199,7 @@ def test_words_and_times_of_all_files_are_kept(tmp_path, movie):
 
 
 def test_what_is_no_movie_is_refused(tmp_path, movie):
-    with pytest.raises(InvalidInputError, match="folder is not understood"):
+    with pytest.raises(InvalidInputError, match="folder is not supported"):
         read(tmp_path)
     with pytest.raises(StoreNotFoundError, match="no file matches"):
         read(str(tmp_path / "*.tif"))

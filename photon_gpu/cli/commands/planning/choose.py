@@ -94,9 +94,9 @@ def choose(
     from photon_gpu.tools.choice.choose import choose as run
 
     if plot is not None and Path(plot).suffix.lower() not in _PICTURES:
-        raise InvalidInputError(f"--plot is {plot!r}; a picture is saved as {', '.join(_PICTURES)}")
+        raise InvalidInputError(f"--plot is {plot!r}; allowed are names that end in {', '.join(_PICTURES)}")
     if plot is not None and Path(plot).exists() and not Path(plot).is_file():
-        raise InvalidInputError(f"--plot is {plot!r}, which is no file")
+        raise InvalidInputError(f"--plot is {plot!r}, which is not a file")
     noise = noise_model(gain, offset, variance)
     stated = {"gain": gain, "offset": offset, "variance": variance}
     with reads.open(src) as source, console.progress("trying steps", None) as tick:

@@ -78,11 +78,11 @@ def estimate(
     from photon_gpu.estimate import estimate_noise
 
     if plot is not None and Path(plot).suffix.lower() not in _PICTURES:
-        raise InvalidInputError(f"--plot is {plot!r}; a picture is saved as {', '.join(_PICTURES)}")
+        raise InvalidInputError(f"--plot is {plot!r}; allowed are names that end in {', '.join(_PICTURES)}")
     if pairs not in ("time", "space"):
         raise typer.BadParameter(f"--pairs is {pairs!r}; allowed are time, space")
     if plot is not None and Path(plot).exists() and not Path(plot).is_file():
-        raise InvalidInputError(f"--plot is {plot!r}, which is no file")
+        raise InvalidInputError(f"--plot is {plot!r}, which is not a file")
     with reads.open(src) as source:
         result = estimate_noise(source, dark=dark, pairs="space" if pairs == "space" else "time", seed=seed)
     notes, drawn = [], []

@@ -156,7 +156,9 @@ def _interleaved(frame: tuple[int, ...], reads: FeedOptions, name: str) -> tuple
     if axes is not None:
         axes = check_letters(axes, len(frame) + 1, name)
         if movie_order(axes) != tuple(range(len(axes))):
-            raise InvalidInputError(f"--axes is {axes!r}; raw frames come in turn: t first, y and x last")
+            raise InvalidInputError(
+                f"--axes is {axes!r}; raw frames arrive one after another, so t comes first, y and x last"
+            )
         axes = axes[0] + "".join(split) + axes[1:]
     elif split:
         raise InvalidInputError("--shape has more axes than HEIGHT,WIDTH; name them with --axes, too")
@@ -169,11 +171,11 @@ def _connect(src: str) -> Iterator[Any]:
 
     host, _, port = src.removeprefix("tcp://").rpartition(":")
     if not host or not port.isdigit():
-        raise InvalidInputError(f"{src!r}: tcp://HOST:PORT is needed")
+        raise InvalidInputError(f"the source is {src!r}; an address such as tcp://HOST:PORT is needed")
     try:
         connection = socket.create_connection((host, int(port)), timeout=10)
     except OSError as error:
-        raise InvalidInputError(f"{src}: no connection: {error}") from error
+        raise InvalidInputError(f"{src}: no connection was possible: {error}") from error
     connection.settimeout(None)
     with connection, connection.makefile("rb", buffering=0) as stream:
         yield stream

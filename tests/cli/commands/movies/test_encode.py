@@ -213,7 +213,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         (["encode", "nothing.tif", "out.zarr"], 2, ["no such file"]),
         (["encode", "movie.zarr", "out.zarr"], 2, ["photon movie already", "photon-gpu decode"]),
         (_GOOD, 2, ["cannot be modelled", "precision: gain", "--gain ... --offset", "--layout lossless"]),
-        ([*_GOOD, "--offset", "-3"], 2, ["--offset without --gain", "none of the three"]),
+        ([*_GOOD, "--offset", "-3"], 2, ["--offset cannot be used without --gain", "none of the three"]),
         ([*_GOOD, "--gain", "0"], 2, ["gain is 0.0", "positive"]),
         ([*_GOOD, "--gain", "-2"], 2, ["gain is -2.0", "positive"]),
         ([*_GOOD, "--gain", "nan"], 2, ["gain is nan", "finite"]),

@@ -60,7 +60,7 @@ def _edit(path, **changes):
             ["takes", "possible here"],
         ),
         (".zarray", {"shape": [30, -16, 12]}, 1, ["shape is [30, -16, 12]", "positive"]),
-        (".zarray", {"filters": [{"id": "pickle"}]}, 1, ["pickle", "nothing was run"]),
+        (".zarray", {"filters": [{"id": "pickle"}]}, 1, ["pickle", "No filter was run"]),
         (".zattrs", {"anscombe_gain": 0}, 1, ["gain is 0.0", "positive"]),
     ],
 )

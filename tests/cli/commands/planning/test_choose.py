@@ -71,7 +71,7 @@ def test_quiet_prints_nothing(cli, raw):
     [
         (["none.npy"], "no such file"),
         (["cells.npy", "--plot", "c.gif"], ".png, .svg, .pdf"),
-        (["cells.npy", "--step", "x"], "is no number"),
+        (["cells.npy", "--step", "x"], "is not a number"),
         (["cells.npy", "--redraws", "2"], "at least 4"),
         (["cells.npy", *GAIN, "--analysis", "gone:f"], "run in the folder of gone.py"),
         (["cells.npy", "--frames", "0:3"], "at least 8 frames"),

@@ -60,7 +60,7 @@ def test_prices_of_your_own(typed, tmp_path):
     ("arguments", "says"),
     [
         ((), "either a MOVIE or --shape"),
-        (("--shape", "1000xwide"), "'wide' is no whole number"),
+        (("--shape", "1000xwide"), "'wide' is not a whole number"),
         (("--shape", "10x2x2", "--savings", "1"), "a share below 1"),
         (("--shape", "10x2x2", "--units", "GiB"), "allowed: 'binary'"),
         (("nothing.tif",), "nothing.tif"),

@@ -347,7 +347,7 @@ def test_watch_of_nothing(cli, tmp_path):
     assert cli("watch", "nowhere", "m.zarr").code == 2
     (tmp_path / "in").mkdir()
     ran = cli("watch", "in", "m.zarr", "--idle-seconds", "0.2")
-    assert ran.code == 2 and "no file *.tif* that opens came" in ran.err
+    assert ran.code == 2 and "no readable file *.tif* arrived" in ran.err
     assert not (tmp_path / "m.zarr").exists()
 
 
