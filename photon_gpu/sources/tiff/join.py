@@ -334,8 +334,8 @@ def _part(plan: SegmentMap, files: set[int], where: str) -> SegmentMap:
     block = table[np.ix_(*chosen)]
     if not block.all() or not block.size or (np.diff(chosen[0]) != 1).any():
         raise InvalidInputError(
-            f"{where}: {len(files)} of the {len(plan.files)} files of a movie are listed, and they are no "
-            "channel, plane or range of frames of it. Give all files, or those of one channel"
+            f"{where}: {len(files)} of the {len(plan.files)} files of a movie are listed, and they are not "
+            "one channel, plane or range of frames of it. Give all files, or those of one channel"
         )
     pages = plan.pages[np.ix_(*chosen)]
     gone = tuple(n for n in every if n and len(chosen[n]) == 1 and plan.pages.shape[n] > 1)
