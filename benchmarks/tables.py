@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bias, petabyte, rate_distortion, scaling, workers
+from benchmarks import bias, files, petabyte, rate_distortion, scaling, workers
 from benchmarks.arguments import parser_of
 from benchmarks.figures import draw_comparison, draw_scaling
 from benchmarks.record import RESULTS, gathered, load, newest
@@ -309,6 +309,33 @@ def many_workers(rows: Rows) -> str:
     return "\n".join([*lines, "", *findings, "", text, "", hardware(rows)])
 
 
+def kinds_of_files(rows: Rows) -> str:
+    """Time and memory of each kind of file."""
+    lines = [
+        "| file | MB | s | times the kind | its processor time | peak memory, MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        low, high = (float(row[f"{end}_seconds"]) for end in ("min", "max"))
+        number = f"{int(row['files']):,} " if int(row["files"]) > 1 else ""
+        ratios = (
+            f"{float(row['ratio']):.2f} of {row['against']} | {float(row['cpu_ratio']):.2f}"
+            if row["against"] and row["against"] != row["kind"]
+            else " | "
+        )
+        lines.append(
+            f"| {number}{row['kind']} | {float(row['raw_bytes']) / 1e6:,.0f} | {float(row['seconds']):.2f}"
+            f" ({low:.2f}-{high:.2f}) | {ratios} | {float(row['peak_bytes']) / 1e6:,.0f} |"
+        )
+    text = (
+        "`encode` with layout compact, preset fast and its default check, each in a process of its own, after"
+        " a small movie. Peak memory is that of the whole process, with Python and the compiled kernels."
+    )
+    return "\n".join(
+        [*lines, "", *(f"- {line}" for line in files.findings(rows)), "", text, "", hardware(rows)]
+    )
+
+
 def growth(rows: Rows) -> str:
     """Every axis, what it says, and latency against chunk_frames."""
     axes = {
@@ -498,6 +525,7 @@ def main(arguments: list[str] | None = None) -> None:
         made += 1
     pages: dict[str, tuple[str, Callable[[Rows], str]]] = {
         "latency": ("Time to one frame or region", frames),
+        "files": ("Kinds of files", kinds_of_files),
         "workers": ("Dask workers", many_workers),
         "scaling": ("How cost grows", growth),
         "petabyte": ("A petabyte", lambda rows: petabyte.page(petabyte.measured_in(rows[-1]))),
