@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.reader.exporters import tiff_descriptions as descriptions
 from photon_gpu.reader.exporters.job import Job
+from photon_gpu.reader.exporters.ome_part import ome_of_part
 from photon_gpu.reader.exporters.tiff_pages import PageForm, page_runs, tags_of_pages, write_pages
 from photon_gpu.recording import Recording
 from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, ROI_GROUPS, scanimage_header
@@ -110,6 +111,8 @@ def _describe_anew(job: Job, tags: Tags, pages: list[int], recording: Recording,
         kept = descriptions.imagej_tags(own[_IMAGEJ_DATA], own[_IMAGEJ_COUNTS], pages, tags.order)
         tags.values |= {code: {0: value, 1: None} for code, value in kept.items()}
         lost = any(own.values()) and not kept
+    elif part := ome_of_part(text, job.shape, job.dtype.name, axes, pages):
+        text, lost = part, False
     else:
         shaped = descriptions.shaped_like(text, job.shape, axes)
         lost = shaped is None

@@ -147,6 +147,38 @@ def test_labels_and_words_of_imagej_are_those_of_the_frames_that_were_selected(t
         np.testing.assert_array_equal(after.asarray(), FIVE[1:3, :, 1])
 
 
+@pytest.mark.parametrize("in_file", ["TZCYX", "CTZYX"])
+def test_the_ome_xml_of_a_part_keeps_the_rest_and_describes_the_part(in_file, tmp_path):
+    source = tmp_path / "source.ome.tif"
+    values = FIVE.transpose(["TZCYX".index(axis) for axis in in_file])
+    words_of_ome = {name: value for name, value in OME.items() if name != "Plane"}
+    tifffile.imwrite(
+        source, values, photometric="minisblack", ome=True, metadata={**words_of_ome, "axes": in_file}
+    )
+    text = tifffile.tiffcomment(source)
+    text = text.replace(
+        "<Image ", '<Instrument ID="Instrument:7"><Microscope Model="X"/></Instrument><Image '
+    )
+    plane = '<Plane TheC="{}" TheZ="{}" TheT="{}" DeltaT="{}" ExposureTime="0.5"/>'
+    every = "".join(
+        plane.format(c, z, t, t + z / 8) for t in range(len(FIVE)) for z in range(2) for c in range(2)
+    )
+    tifffile.tiffcomment(source, text.replace("</Pixels>", f"{every}</Pixels>").encode())
+    pg.encode(source, tmp_path / "movie.zarr", layout="lossless", frames="1:4", channel=1)
+    report = export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.ome.tif")
+    with tifffile.TiffFile(tmp_path / "back.ome.tif") as after:
+        assert (after.series[0].axes, after.series[0].shape) == ("TZYX", (3, 2, 8, 10))
+        np.testing.assert_array_equal(after.series[0].asarray(), FIVE[1:4, :, 1])
+        ome = tifffile.xml2dict(after.ome_metadata)["OME"]
+    pixels = ome["Image"]["Pixels"]
+    assert (pixels["SizeC"], pixels["SizeZ"], pixels["SizeT"]) == (1, 2, 3)
+    assert pixels["Channel"]["Name"] == OME["Channel"]["Name"][1]
+    assert [(p["TheC"], p["TheZ"], p["TheT"], p["DeltaT"]) for p in pixels["Plane"]] == [
+        (0, z, t - 1, t + z / 8) for t in range(1, 4) for z in range(2)
+    ]
+    assert ome["Instrument"]["Microscope"]["Model"] == "X" and not report.notes
+
+
 def test_a_selected_scanimage_channel_has_the_descriptions_of_its_pages(tmp_path):
     source = scanimage(tmp_path / "source.tif", channels=2)
     pg.encode(source, tmp_path / "movie.zarr", layout="lossless", channel="ruby", frames="3:6")
