@@ -40,9 +40,10 @@ from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.frame_records import Record, check
-from photon_gpu.store.ome_zarr.storage import refuse_ome_zarr
+from photon_gpu.store.ome_zarr.storage import in_container, recorded
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import beside_files
+from photon_gpu.writer.ome_zarr import check_container
 from photon_gpu.writer.warmup import warm_up
 
 _DRAIN_SECONDS = 10.0  # to write the last frames to the journal if a recording fails
@@ -54,7 +55,7 @@ class LiveWriter:
     Parameters
     ----------
     url : str, path or Storage
-        Destination, which must not exist.
+        Destination, which must not exist. A name that ends in ``.ome.zarr`` is that of an OME-Zarr movie.
     frame_shape : tuple of int
         ``(H, W)`` or more axes.
     dtype : dtype
@@ -223,10 +224,7 @@ class LiveWriter:
         storage_options: dict[str, Any] | None,
         recording: Recording | None,
     ) -> None:
-        self._storage = destination(url, storage_options)
-        refuse_ome_zarr(
-            self._storage, "a recording", "give a name such as movie.zarr, and encode that afterwards"
-        )
+        self._storage = recorded(in_container(destination(url, storage_options), None))
         attributes = metadata.as_read(settings.attributes)
         metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
         if recording is not None and not isinstance(recording, Recording):
@@ -240,6 +238,9 @@ class LiveWriter:
             settings = settings.replace(axes=recording.axes)
         self.config = config = LiveConfig.of(settings, frame_shape, dtype)
         recording = self._without_times(recording)
+        check_container(
+            self._storage, recording, 1 + len(config.frame_shape), with_decoder=settings.with_decoder
+        )
         attributes = source_metadata.with_recording(attributes, recording)
         model = resolve_noise(noise, config.layout, storage_options)
         if isinstance(model, tuple):

@@ -141,8 +141,11 @@ class Storage:
 
     def sibling(self, tag: str) -> Storage:
         """Return a folder beside this one, with a new unique name."""
-        name = f"{self.root}.{tag}-{uuid.uuid4().hex[:12]}"
-        return Storage(self.fs, name, write_options=self.write_options, store=self.store)
+        return self.at_root(f"{self.root}.{tag}-{uuid.uuid4().hex[:12]}")
+
+    def at_root(self, root: str) -> Storage:
+        """Return another folder of the same filesystem, in the same container."""
+        return type(self)(self.fs, root, write_options=self.write_options, store=self.store)
 
     def path(self, name: str) -> str:
         """Return the full path of a file."""

@@ -151,12 +151,7 @@ def left_behind(storage: Storage) -> list[Storage]:
         return []  # or the parent folder may not be listed
     pattern = re.compile(re.escape(name) + rf"\.({NEW}|{OLD})-[0-9a-f]{{12}}")
     return [
-        Storage(
-            storage.fs,
-            f"{parent}{slash}{other}",
-            write_options=storage.write_options,
-            store=storage.store,
-        )
+        storage.at_root(f"{parent}{slash}{other}")
         for other in sorted(set(beside))
         if pattern.fullmatch(other)
     ]

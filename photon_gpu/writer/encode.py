@@ -232,7 +232,13 @@ def encode_with(
         attributes = with_truncation(with_lost(attributes, movie.lost), movie.truncation)
         settings = settings.replace(attributes=attributes)
         goes = Deletable(movie) if delete_source else None
-        check_container(storage, movie, settings, overwrite=overwrite)
+        check_container(
+            storage,
+            movie.recording,
+            len(movie.shape),
+            with_decoder=settings.with_decoder,
+            overwrite=overwrite,
+        )
         accepted = accept(movie, storage, settings)
         frames = accepted.chunk[0]
         if mode == "sample" and movie.device is not None:

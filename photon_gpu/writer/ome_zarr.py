@@ -10,7 +10,6 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import Recording
-from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.store.ome_zarr.metadata import group_json, ome_axes
 from photon_gpu.store.ome_zarr.shards import ShardGrid
@@ -20,7 +19,9 @@ from photon_gpu.store.storage import Storage
 _DARK, _BRIGHT = 0.1, 99.9  # percentiles of one frame that the contrast limits lie at
 
 
-def check_container(storage: Storage, movie: Source, settings: EncodeSettings, *, overwrite: bool) -> None:
+def check_container(
+    storage: Storage, recording: Recording, dimensions: int, *, with_decoder: bool, overwrite: bool = False
+) -> None:
     """Refuse what the container of a destination cannot do.
 
     Raises
@@ -30,9 +31,9 @@ def check_container(storage: Storage, movie: Source, settings: EncodeSettings, *
     """
     if not isinstance(storage, OmeZarrStorage):
         return
-    ome_axes(movie.recording, len(movie.shape))
+    ome_axes(recording, dimensions)
     refused = {
-        "with_decoder": (settings.with_decoder, "the decoder in one file reads folders"),
+        "with_decoder": (with_decoder, "the decoder in one file reads folders"),
         "overwrite": (overwrite and not storage.local, "delete the movie at this URL first"),
     }
     for option, (given, remedy) in refused.items():

@@ -164,7 +164,10 @@ class _Work:
         self.storage, self.before, self.movie, self.progress = storage, before, movie, progress
         self.restored: list[tuple[str, str]] = []
         self.left: list[tuple[str, str]] = []
-        self.damaged_copies = Storage.sibling(storage, "damaged")  # a folder, whatever the container is
+        aside = storage.sibling("damaged").root
+        self.damaged_copies = Storage(  # a folder, whatever the container is
+            storage.fs, aside, write_options=storage.write_options, store=storage.store
+        )
         self.problems: tuple[Problem, ...] = before.problems
         self.shards: ShardRepair | None = None
         self.kept = False

@@ -16,6 +16,7 @@ from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, error_text
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import MARKER, Claim, read_marker
+from photon_gpu.store.ome_zarr.recording import RecordedShards
 from photon_gpu.store.storage import Storage
 
 _PATIENCE_SECONDS = 5.0
@@ -62,6 +63,7 @@ class Publisher:
         self._storage, self._ledger, self._keeper = storage, ledger, keeper
         self._spool, self._recycler = spool, recycler
         self._token, self._interval = token, interval
+        self._shards = RecordedShards(storage)
         self._files = dict(files)
         self._failed_check = failed_check
         self._attributes_stored = False  # in their current form; an earlier run may have stored others
@@ -112,11 +114,13 @@ class Publisher:
         layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
         array = metadata.array_json(shape, self._chunk, layout)
         attributes = metadata.attributes_json(shape, layout, self._attributes, self._failed_check)
+        texts = {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array}
+        self._again(lambda: self._shards.join(self._files, last=True))
         meanwhile = dict(self._files)
         if self._words is not None:
             self._files[source_metadata.NAME] = manifest.entry(self._words)
             meanwhile.pop(source_metadata.NAME, None)
-        index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
+        index = self._shards.manifest(self._files, texts)
 
         def write() -> None:
             self._check_claim()
@@ -129,6 +133,7 @@ class Publisher:
             self._storage.write(manifest.NAME, index)
             self._storage.write(metadata.ATTRIBUTES, attributes)
             self._storage.write(metadata.ARRAY, array)
+            self._shards.finish(texts)
 
         self._again(write)
         self._again(lambda: self._storage.delete_for_certain(MARKER))
@@ -196,6 +201,7 @@ class Publisher:
 
         self._again(write)
         self._ledger.publish(chunks)
+        self._again(lambda: self._shards.join(self._files))
         if self._spool is not None:
             for chunk in chunks:
                 try:

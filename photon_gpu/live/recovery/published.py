@@ -15,6 +15,7 @@ from photon_gpu.store.claim import MARKER
 from photon_gpu.store.frame_records import chunk_of
 from photon_gpu.store.movie_files import decoder_of
 from photon_gpu.store.movie_folder import read_description
+from photon_gpu.store.ome_zarr.recording import RecordedShards
 from photon_gpu.store.storage import Storage
 
 
@@ -76,8 +77,11 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
             # As in a recording, the manifest does not list ``.zarray`` while that grows.
             storage.write(manifest.NAME, manifest.pack(files, {metadata.ATTRIBUTES: attributes}))
             storage.write(metadata.ARRAY, array)
-        index = manifest.pack(files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
-        storage.write(manifest.NAME, index)
+        texts = {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array}
+        shards = RecordedShards(storage)
+        shards.join(files, last=True)
+        storage.write(manifest.NAME, shards.manifest(files, texts))
+        shards.finish(texts)
     discarded = discard_unpublished(storage, files, seen, description)
     storage.delete_for_certain(MARKER)
     if description is None and storage.local:

@@ -46,7 +46,7 @@ from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
-from photon_gpu.store.ome_zarr.storage import refuse_ome_zarr
+from photon_gpu.store.ome_zarr.storage import movie_storage, recorded
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind, put_back
 from photon_gpu.writer.auto_noise import KEY
@@ -167,8 +167,7 @@ def recover(
     began = monotonic()
     folder = _spool_at(where)
     if folder is None:
-        storage = Storage.at(where, storage_options)
-        refuse_ome_zarr(storage, "recover", "if its encode was killed, delete it and encode again")
+        storage = recorded(movie_storage(where, storage_options))
         restored = put_back(storage)
         beside = [left.url for left in left_behind(storage)]
         try:
@@ -198,8 +197,7 @@ def recover(
         url = url or storage
     spool = Spool.open(folder)
     try:
-        target = Storage.at(url if url is not None else spool.facts["url"], storage_options)
-        refuse_ome_zarr(target, "recover", "give a name such as movie.zarr")
+        target = recorded(movie_storage(url if url is not None else spool.facts["url"], storage_options))
         report = _Recovery(spool, target, noise, salvage, close_seconds, backend, workers, began).run()
     finally:
         spool.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import google_crc32c
@@ -43,8 +43,13 @@ class ShardGrid(ChunkGrid):
     @classmethod
     def of(cls, shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> ShardGrid:
         """Choose the number of chunks of a shard for raw values of ``itemsize`` bytes."""
-        count = ChunkGrid(shape, chunks).chunk_count
-        return cls(shape, chunks, min(count, -(-SHARD_BYTES // (math.prod(chunks) * itemsize))))
+        recorded = cls.recorded(shape, chunks, itemsize)
+        return replace(recorded, per_shard=min(recorded.chunk_count, recorded.per_shard))
+
+    @classmethod
+    def recorded(cls, shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> ShardGrid:
+        """Choose the number of chunks of a shard for a movie that grows."""
+        return cls(shape, chunks, -(-SHARD_BYTES // (math.prod(chunks) * itemsize)))
 
     def shard_name(self, chunk: int) -> str:
         """Return the name of the shard of a chunk, within the folder of the array."""

@@ -6,20 +6,24 @@ a folder"). FORMAT.md, "A movie as OME-Zarr", says where their bytes lie.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
-from photon_gpu.store import durable, manifest
+from photon_gpu.store import durable, frame_records, manifest
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.manifest import Manifest
-from photon_gpu.store.marker import MARKER
+from photon_gpu.store.marker import MARKER, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.ome_zarr.grids import (
     grid_of,
@@ -64,6 +68,8 @@ class OmeZarrStorage(Storage):
         self._read_back: set[int] = set()
         self._indexes: dict[int, list[tuple[int, int] | None]] = {}
         self._trusts_manifest = False
+        self._apart = False
+        self._texts: dict[str, bytes] = {}
         self.written: dict[str, list[Any]] = {}
         """Size and checksum of the shards and metadata that were written, by their names below the root."""
 
@@ -98,10 +104,30 @@ class OmeZarrStorage(Storage):
                 self._kept[number] = list(listed)
         return marker_facts(self.grid)
 
-    def sibling(self, tag: str) -> Storage:
-        """Return a folder beside this one, in the same container."""
-        other = super().sibling(tag)
-        return _again(other.fs, other.root, other.write_options, other.store)
+    def keep_chunks_apart(self) -> None:
+        """Write chunks as files of their own from now on, as a recording does; :meth:`join` ends that."""
+        self._apart = True
+
+    def join(self, shard: int, files: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """Write a shard from the files of its chunks, delete these, and return its manifest entry.
+
+        A file that is gone leaves zeros of its size in ``files``, which :func:`photon_gpu.verify` reports.
+        """
+        names = [self.grid.chunk_name(number) for number in self.grid.numbers(shard)]
+        apart = [name for name in names if super(OmeZarrStorage, self).exists(f"/{LEVEL}/{name}")]
+        if not apart:  # it was joined before
+            with suppress(CorruptDataError, FileNotFoundError):
+                return self.shard_entry(shard, files)
+        pieces = []
+        for name in names:
+            try:
+                pieces.append(self.read(name))
+            except FileNotFoundError:
+                pieces.append(bytes(files[name][0]))
+        self.write_shard(shard, pieces)
+        for name in apart:
+            super().delete(f"/{LEVEL}/{name}")
+        return self.written[self.shard_path(shard)]
 
     def path(self, name: str) -> str:
         """Return the path of the file that holds this one."""
@@ -122,11 +148,14 @@ class OmeZarrStorage(Storage):
     def read(self, name: str) -> bytes:
         """Return the content of a file, as it would be in a folder."""
         if (number := chunk_number(name)) is not None:
+            grid = self._grid or self._find_grid()
+            if grid is None or number >= grid.chunk_count:
+                return self.read_stored(f"{LEVEL}/{name}")
             return self._read_chunk(number)
         if name not in (ARRAY, ATTRIBUTES):
             return super().read(name)
         if name == ARRAY:
-            load(super().read(ARRAY), self.url)
+            self._check_group()
         data = super().read(ATTRIBUTES)
         content = folder_files(data, self.url)[name == ATTRIBUTES]
         writing = self._group or self._trusts_manifest
@@ -160,8 +189,12 @@ class OmeZarrStorage(Storage):
         number = chunk_number(name)
         if number is None:
             if name in (ARRAY, ATTRIBUTES):
-                raise PhotonError(f"{self.url}: {name} is written together with the manifest only")
-            super().write(name, data, listed=listed)
+                self._write_array_json(name, data)
+            else:
+                super().write(name, data, listed=listed)
+            return
+        if self._apart:
+            super().write(f"/{LEVEL}/{name}", data, listed=listed)
             return
         shard = number // self.grid.per_shard
         with self._lock:
@@ -198,10 +231,21 @@ class OmeZarrStorage(Storage):
         stored = super().names()
         if self._grid is None and stored:
             self._find_grid()
-        return sorted(name for one in stored for name in self._shown(one))
+        recorded = f"{LEVEL}/{MARKER}" in stored
+        names = {name for one in stored for name in self._shown(one, recorded)}
+        if recorded and ARRAY not in names and ATTRIBUTES in names and self._is_recording():
+            names.add(ARRAY)
+        return sorted(names)
 
     def delete(self, name: str) -> None:
-        """Delete a file, or the whole shard of a chunk, and the folders that this leaves empty."""
+        """Delete a file, or the whole shard of a chunk, and the folders that this leaves empty.
+
+        Of a chunk that is recorded only its own file is deleted.
+        """
+        if chunk_number(name) is not None:
+            super().delete(f"/{LEVEL}/{name}")
+            if self._apart or self._grid is None:
+                return
         super().delete(name)
         if not self.local:
             return
@@ -299,6 +343,14 @@ class OmeZarrStorage(Storage):
             return b""
 
     def _read_chunk(self, number: int) -> bytes:
+        try:
+            return self._from_shard(number)
+        except FileNotFoundError:
+            with suppress(FileNotFoundError):
+                return self.read_stored(f"{LEVEL}/{self.grid.chunk_name(number)}")
+            return self._from_shard(number)  # a recording may have joined its shard just now
+
+    def _from_shard(self, number: int) -> bytes:
         grid = self.grid
         if not 0 <= number < grid.chunk_count:
             raise FileNotFoundError(f"{self.url}: no chunk {number}")
@@ -315,7 +367,38 @@ class OmeZarrStorage(Storage):
             raise CorruptDataError(f"{self.url}/{name}: {len(data):,} bytes of {size:,} from {offset:,} on")
         return data
 
-    def _shown(self, stored: str) -> list[str]:
+    def _check_group(self) -> None:
+        """Check that the movie is finished, or a recording that grows."""
+        try:
+            load(super().read(ARRAY), self.url)
+        except FileNotFoundError:
+            if not self._is_recording():
+                raise
+
+    def _is_recording(self) -> bool:
+        with suppress(FileNotFoundError):
+            return "recording" in read_marker(self)
+        return False
+
+    def _write_array_json(self, name: str, data: bytes) -> None:
+        """Write ``zarr.json`` of the array of a recording, once both of its parts are known."""
+        if not self._texts:
+            with suppress(FileNotFoundError):
+                stored = super().read(ATTRIBUTES)
+                self._texts = dict(zip((ARRAY, ATTRIBUTES), folder_files(stored, self.url), strict=True))
+        self._texts[name] = data
+        if len(self._texts) < 2:
+            return
+        array, attributes = json.loads(self._texts[ARRAY]), json.loads(self._texts[ATTRIBUTES])
+        shape, chunks = tuple(array["shape"]), tuple(array["chunks"])
+        grid = ShardGrid.recorded(shape, chunks, np.dtype(attributes["original_dtype"]).itemsize)
+        before = self._grid or self._find_grid()
+        if before is not None and before.chunks == chunks:
+            grid = replace(before, shape=shape)
+        super().write(ATTRIBUTES, array_json(self._texts[ARRAY], self._texts[ATTRIBUTES], grid))
+        self._grid = grid
+
+    def _shown(self, stored: str, recorded: bool) -> list[str]:
         """Names in a folder of what a stored file holds."""
         if stored == GROUP_JSON:
             return [ARRAY]
@@ -326,7 +409,9 @@ class OmeZarrStorage(Storage):
             return [ATTRIBUTES]
         if self._grid is not None and (shard := self._grid.shard_of(name)) is not None:
             return [self._grid.chunk_name(number) for number in self._grid.numbers(shard)]
-        return [name if "/" not in name and chunk_number(name) is None else f"/{stored}"]
+        records = frame_records.chunk_of(name) is not None
+        own = records or (recorded if chunk_number(name) is not None else "/" not in name)
+        return [name if own else f"/{stored}"]
 
     def shard_path(self, shard: int) -> str:
         """Return the name of a shard below the root."""
@@ -435,6 +520,13 @@ def in_container(storage: Storage, container: str | None) -> Storage:
     if container == "folder" or not storage.root.endswith(SUFFIX):
         return storage
     return _again(storage.fs, storage.root, storage.write_options, storage.store)
+
+
+def recorded(storage: Storage) -> Storage:
+    """Return the files of a movie that is recorded: chunks lie apart until their shard is full."""
+    if isinstance(storage, OmeZarrStorage):
+        storage.keep_chunks_apart()
+    return storage
 
 
 def refuse_ome_zarr(storage: Storage, what: str, remedy: str) -> None:

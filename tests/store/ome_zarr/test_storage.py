@@ -232,10 +232,8 @@ def test_every_entrance_that_cannot_write_it_says_so(tmp_path):
     pg.encode(VALUES, folder, **OPTIONS)
     new = tmp_path / "new.ome.zarr"
     refused = [
-        lambda: pg.LiveWriter(new, frame_shape=(17, 23), dtype="uint16", noise=CAMERA),
         lambda: pg.encode_many([VALUES], [new], client=None, noise=CAMERA),
         lambda: export(pg.open(folder), new),
-        lambda: pg.recover(url),
         lambda: pg.encode(VALUES, new, with_decoder=True, **OPTIONS),
         lambda: pg.encode(VALUES, "memory://new.ome.zarr", overwrite=True, **OPTIONS),
         lambda: pg.encode(VALUES[:40].reshape(20, 2, 1, 17, 23), new, axes="tzcyx", **OPTIONS),

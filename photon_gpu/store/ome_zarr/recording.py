@@ -1,0 +1,71 @@
+"""Record an OME-Zarr movie: chunks lie as files of their own until their shard is full."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from photon_gpu.store import manifest, source_metadata
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store.ome_zarr.metadata import array_json, group_json, ome_axes
+from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, SUFFIX, OmeZarrStorage
+from photon_gpu.store.storage import Storage
+
+Entries = Mapping[str, Sequence[Any]]
+
+
+class RecordedShards:
+    """Moves the chunks of a recording into shards, and writes what only a finished movie has.
+
+    A movie in a folder has no shards: then nothing but the manifest is made.
+
+    Parameters
+    ----------
+    storage : Storage
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._joined: dict[str, list[Any]] = {}
+        self._lock = threading.Lock()
+
+    def join(self, files: Entries, *, last: bool = False) -> None:
+        """Write the shards that are full, or the ``last`` one too, and delete the files of their chunks.
+
+        Parameters
+        ----------
+        files : dict
+            Manifest entries of the published chunks.
+        """
+        storage = self._storage
+        if not isinstance(storage, OmeZarrStorage):
+            return
+        with self._lock:  # the thread that publishes may still join while the movie is finished
+            grid = storage.grid
+            for shard in range(len(self._joined), grid.shard_count):
+                if not last and grid.chunk_count < (shard + 1) * grid.per_shard:
+                    return
+                self._joined[storage.shard_path(shard)] = storage.join(shard, files)
+
+    def manifest(self, files: dict[str, list[Any]], texts: dict[str, bytes]) -> bytes:
+        """Return the manifest of the finished movie, whose shards are joined."""
+        storage = self._storage
+        if not isinstance(storage, OmeZarrStorage):
+            return manifest.pack(files, texts)
+        group = self._group(texts)
+        array = array_json(texts[ARRAY], texts[ATTRIBUTES], storage.grid)
+        stored = {ARRAY_JSON: manifest.entry(array), GROUP_JSON: manifest.entry(group)}
+        return manifest.pack(files, texts, container={**self._joined, **stored}, group=group)
+
+    def finish(self, texts: dict[str, bytes]) -> None:
+        """Write ``zarr.json`` of the group, the last file of the movie."""
+        if isinstance(self._storage, OmeZarrStorage):
+            self._storage.write(f"/{GROUP_JSON}", self._group(texts))
+
+    def _group(self, texts: dict[str, bytes]) -> bytes:
+        recording = source_metadata.described(json.loads(texts[ATTRIBUTES]))
+        axes = ome_axes(recording, len(json.loads(texts[ARRAY])["shape"]))
+        name = self._storage.root.split("/")[-1].removesuffix(SUFFIX)
+        return group_json(name, axes, recording)
