@@ -165,7 +165,7 @@ def dark_warning(encoding: Encoding, mean: float) -> str | None:
     return (
         f"a step of {encoding.step:g} keeps {shares[0]:.0%} of the information about the light at "
         f"{max(photons, 0.0):.1f} photons per pixel, which is the mean of this movie; a step of 0.5 keeps "
-        f'{shares[1]:.0%} (docs/trust.md, "In the dark")'
+        f"{shares[1]:.0%} (docs/dark.md)"
     )
 
 

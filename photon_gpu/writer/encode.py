@@ -105,7 +105,7 @@ def encode(
     peaks : int or "auto"
         ``compact`` only: give this many photon peaks, from that of zero photons up, and the valleys between
         them, bins of their own (1 to 8; 0: none). For dark movies (below about 3 photons) of detectors that
-        resolve single photons: more information at a smaller size (docs/trust.md, "In the dark"). ``"auto"``
+        resolve single photons: more information at a smaller size (docs/dark.md). ``"auto"``
         chooses the number from a sample: 0 unless the noise model and the values show the peaks.
     chunk_frames : int, optional
         Whole frames per chunk. Default: 100, or as many as fit 2 GiB.

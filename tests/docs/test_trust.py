@@ -1,4 +1,4 @@
-"""docs/trust.md says what the code does: every line and limit of the report, every finding."""
+"""docs/trust.md and docs/limits.md say what the code does: every line, limit and finding."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from photon_gpu.check.integrity.result import Problem
 from photon_gpu.estimate import checks
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "trust.md").read_text()
+TEXT = "".join((ROOT / "docs" / name).read_text() for name in ("trust.md", "limits.md"))
 
 
 @pytest.mark.parametrize("name", LIMITS)
