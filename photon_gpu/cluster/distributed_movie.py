@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from photon_gpu.check import failed_checks
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, lines_of
-from photon_gpu.cluster.work import Job, Prepared, Written, prepare, write_chunk, writing
+from photon_gpu.cluster.work import Job, Prepared, Written, prepare, write_chunks, writing
 from photon_gpu.cluster.worker_sources import Frames, travelling
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -26,11 +28,13 @@ from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.movie_folder import MovieFolder
+from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import auto_noise
+from photon_gpu.writer import auto_noise, ome_zarr
 from photon_gpu.writer.encode import beside_files, finish
 from photon_gpu.writer.read_back import refuse_inexact, sentence
 from photon_gpu.writer.report import EncodeReport, little_light
+from photon_gpu.writer.resume import Stored
 
 _LIST_SECONDS = 2.0
 _QUIET_SECONDS = 60.0
@@ -76,7 +80,11 @@ class MovieOnCluster:
                 start, stages = time.perf_counter(), Stages()
                 ready = self._prepared(here or frames, claim, storage)
                 _add(stages, ready.seconds)
-                claim.note(plan=ready.plan)
+                ready = replace(ready, stored=_whole_shards(ready.stored, claim.target))
+                facts = ome_zarr.begin(
+                    claim.target, ready.group, ready.shape, ready.chunk, ready.dtype, ready.stored.files
+                )
+                claim.note(plan=ready.plan, **facts)
                 ready.settled.warn()
                 notes = [auto_noise.note(ready.settled.attributes), *ready.settled.notes]
                 notes += [little_light(ready.mean, ready.encoding), self._fit(here, ready.chunk[0])]
@@ -192,6 +200,8 @@ class MovieOnCluster:
         tick(done, total)
         for written in self._written(job, here, numbers):
             files |= written.files
+            if isinstance(folder.storage, OmeZarrStorage):
+                folder.storage.written |= written.container
             crcs |= dict.fromkeys(written.files, written.frames_crc)
             _add(stages, written.seconds)
             blocks += written.blocks
@@ -207,37 +217,39 @@ class MovieOnCluster:
         """Yield chunks as workers finish them."""
         from distributed import as_completed
 
+        groups = _by_shard(job.folder, numbers)
         if here is None:
-            pending = as_completed([self._submit(write_chunk, job, n) for n in numbers])
-            rest: list[int] = []
+            pending = as_completed([self._submit(write_chunks, job, group) for group in groups])
+            rest: list[list[int]] = []
         elif isinstance(here, DaskSource):
-            pending, rest = as_completed(self._from_blocks(job, here.array, numbers)), []
+            pending, rest = as_completed(self._from_blocks(job, here.array, groups)), []
         else:
-            pending, rest = as_completed([]), list(numbers)
-        for n in rest[: self._ahead]:
-            pending.add(self._sent(job, here, n))
-        rest = rest[self._ahead :]
+            pending, rest = as_completed([]), groups
+        ahead = max(2, self._ahead // max(map(len, groups), default=1))
+        for group in rest[:ahead]:
+            pending.add(self._sent(job, here, group))
+        rest = rest[ahead:]
         for future in pending:
-            written: Written = self._result(future)
+            written: list[Written] = self._result(future)
             del future
             if rest:
                 pending.add(self._sent(job, here, rest.pop(0)))
-            yield written
+            yield from written
 
-    def _from_blocks(self, job: Job, array: Any, numbers: list[int]) -> list[Any]:
+    def _from_blocks(self, job: Job, array: Any, groups: list[list[int]]) -> list[Any]:
         """Submit dask blocks; each travels from the worker that computed it to the worker that writes it."""
         from dask import delayed
 
         blocks = aligned(array, job.folder.chunks[0]).to_delayed(optimize_graph=True).reshape(-1)
-        write = delayed(write_chunk, pure=False, traverse=False)
-        futures = self.client.compute([write(job, n, blocks[n]) for n in numbers])
+        write = delayed(write_chunks, pure=False, traverse=False)
+        futures = self.client.compute([write(job, group, [blocks[n] for n in group]) for group in groups])
         self._futures.update(futures)
         return list(futures)
 
-    def _sent(self, job: Job, here: Source | None, number: int) -> Any:
+    def _sent(self, job: Job, here: Source | None, numbers: list[int]) -> Any:
         assert here is not None
-        frames = job.folder.frames_of(number)
-        return self._submit(write_chunk, job, number, here.read(frames.start, frames.stop))
+        spans = [job.folder.frames_of(number) for number in numbers]
+        return self._submit(write_chunks, job, numbers, [here.read(span.start, span.stop) for span in spans])
 
     def _submit(self, function: Any, *arguments: Any) -> Any:
         if self._stopped:
@@ -274,6 +286,24 @@ class MovieOnCluster:
 def threads_of(client: Any) -> int:
     """Return the number of threads of all workers."""
     return max(1, sum(client.nthreads().values()))
+
+
+def _by_shard(folder: MovieFolder, numbers: list[int]) -> list[list[int]]:
+    """Group the numbers of chunks that one worker writes: those of a shard, or one."""
+    size = folder.storage.grid.per_shard if isinstance(folder.storage, OmeZarrStorage) else 1
+    return [list(group) for _, group in groupby(numbers, lambda number: number // size)]
+
+
+def _whole_shards(stored: Stored, storage: Storage) -> Stored:
+    """Keep only chunks whose whole shard is kept, since a worker writes whole shards."""
+    if not isinstance(storage, OmeZarrStorage) or not stored.files:
+        return stored
+    grid = storage.grid
+    shards = [shard for shard in range(grid.shard_count) if grid.sizes(shard, stored.files)]
+    files = {
+        name: stored.files[name] for shard in shards for name in map(grid.chunk_name, grid.numbers(shard))
+    }
+    return replace(stored, files=files)
 
 
 def _add(stages: Stages, seconds: dict[str, float]) -> None:

@@ -24,9 +24,10 @@ from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
 from photon_gpu.store.destination import check_target, destination
-from photon_gpu.store.ome_zarr.storage import refuse_ome_zarr
+from photon_gpu.store.ome_zarr.storage import in_container
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import encode_with
+from photon_gpu.writer.ome_zarr import check_options
 from photon_gpu.writer.report import EncodeReport
 
 __all__ = ["ManyReport", "encode_many"]
@@ -130,9 +131,9 @@ def encode_many(
     >>> len(report.reports), report.raw_bytes
     (2, 20480)
     """
-    targets = [destination(url, storage_options) for url in urls]
+    targets = [in_container(destination(url, storage_options), None) for url in urls]
     for target in targets:
-        refuse_ome_zarr(target, "a cluster", "give names such as movie.zarr")
+        check_options(target, with_decoder=with_decoder, overwrite=overwrite)
     models = _one_each(noise, len(sources))
     _check_targets(sources, targets)
     sources = [SourceRequest.of(source, source_options) for source in sources]

@@ -30,8 +30,9 @@ from photon_gpu.sources.truncated import Truncation
 from photon_gpu.store import source_metadata
 from photon_gpu.store.claim import read_marker
 from photon_gpu.store.movie_folder import MovieFolder
+from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import auto_noise
+from photon_gpu.writer import auto_noise, ome_zarr
 from photon_gpu.writer.auto_noise import Settled
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.resume import Stored, frames_crc
@@ -78,6 +79,8 @@ class Prepared:
     seconds: dict[str, float]
     lost: tuple[tuple[int, int], ...]
     truncation: Truncation | None
+    group: bytes
+    """``zarr.json`` of the group of an OME-Zarr movie."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,8 @@ class Written:
     frames_crc: str
     seconds: dict[str, float]
     blocks: list[Block] = field(default_factory=list)
+    container: dict[str, list[Any]] = field(default_factory=dict)
+    """Manifest entry of the shard that was written with this chunk, of an OME-Zarr movie."""
 
 
 def prepare(
@@ -132,7 +137,19 @@ def prepare(
         seconds=dict(stages.seconds),
         lost=movie.lost,
         truncation=movie.truncation,
+        group=ome_zarr.group_of(target, url.root, movie, recording, tuned.layout),
     )
+
+
+def write_chunks(job: Job, numbers: list[int], values: list[NDArray] | None = None) -> list[Written]:
+    """Write chunks one by one as :func:`write_chunk` does; those of a shard are given together."""
+    sent = values if values is not None else [None] * len(numbers)
+    written = [write_chunk(job, number, frames) for number, frames in zip(numbers, sent, strict=True)]
+    storage = job.folder.storage
+    if isinstance(storage, OmeZarrStorage):
+        name = storage.shard_path(numbers[0] // storage.grid.per_shard)
+        written[-1] = replace(written[-1], container={name: storage.written[name]})
+    return written
 
 
 def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:
@@ -221,7 +238,7 @@ def _as_promised(values: Any, job: Job, span: range) -> NDArray:
 
 def _read_back(folder: MovieFolder, number: int, data: bytes) -> None:
     name, frames = folder.chunk_name(number), folder.frames_of(number)
-    if folder.storage.read(name) != data:
+    if not folder.storage.holds(name, data):
         raise CorruptDataError(
             f"{folder.storage.url}: {name} (frames {frames[0]} to {frames[-1]}) does not read back as "
             "written: nothing was kept"

@@ -266,8 +266,9 @@ def encode_with(
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )
+            group = ome_zarr.group_of(claim.target, storage.root, movie, recording, layout)
             facts = ome_zarr.begin(
-                claim.target, storage.root, movie, recording, layout, scheduler.chunk, tuned.stored.files
+                claim.target, group, movie.shape, scheduler.chunk, movie.dtype, tuned.stored.files
             )
             checker = Checker(mode, layout, claim.target, movie, scheduler.chunk) if mode else None
             scheduler.check = checker.chunk if checker else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
@@ -29,33 +30,56 @@ def check_container(
     InvalidInputError
         The container is ``ome-zarr``, and the movie's axes or an option do not fit it.
     """
-    if not isinstance(storage, OmeZarrStorage):
-        return
-    ome_axes(recording, dimensions)
+    if isinstance(storage, OmeZarrStorage):
+        ome_axes(recording, dimensions)
+    check_options(storage, with_decoder=with_decoder, overwrite=overwrite)
+
+
+def check_options(storage: Storage, *, with_decoder: bool, overwrite: bool) -> None:
+    """Refuse options that the container of a destination does not have."""
     refused = {
         "with_decoder": (with_decoder, "the decoder in one file reads folders"),
         "overwrite": (overwrite and not storage.local, "delete the movie at this URL first"),
     }
     for option, (given, remedy) in refused.items():
-        if given:
+        if given and isinstance(storage, OmeZarrStorage):
             raise InvalidInputError(
                 f"{storage.url}: {option} is not possible for an OME-Zarr movie: {remedy}, or "
                 "store the movie as a folder (container='folder')"
             )
 
 
+def group_of(storage: Storage, name: str, movie: Source, recording: Recording, layout: Layout) -> bytes:
+    """Return ``zarr.json`` of the group of a movie called ``name``; empty if it goes to a folder."""
+    if not isinstance(storage, OmeZarrStorage):
+        return b""
+    axes = ome_axes(recording, len(movie.shape))
+    window = _contrast(movie, layout, axes)
+    top = float(np.iinfo(movie.dtype).max) if movie.dtype.kind in "iu" else 0.0
+    if layout.encoding.layout == "plain":
+        top = 0.0
+    image = name.rstrip("/").split("/")[-1].removesuffix(SUFFIX)
+    return group_json(image, axes, recording, window, top)
+
+
 def begin(
     storage: Storage,
-    name: str,
-    movie: Source,
-    recording: Recording,
-    layout: Layout,
+    group: bytes,
+    shape: tuple[int, ...],
     chunk: tuple[int, ...],
+    dtype: DTypeLike,
     files: dict[str, list[Any]],
 ) -> dict[str, Any]:
-    """Tell the destination its shards and the metadata of its image, before the first chunk.
+    """Tell the destination its shards and its group, before the first chunk.
 
-    ``files`` are the manifest entries of chunks that an earlier encode stored.
+    Parameters
+    ----------
+    group : bytes
+        Result of :func:`group_of`.
+    dtype : dtype
+        Of the frames.
+    files : dict
+        Manifest entries of chunks that an earlier encode stored.
 
     Returns
     -------
@@ -64,14 +88,7 @@ def begin(
     """
     if not isinstance(storage, OmeZarrStorage):
         return {}
-    axes = ome_axes(recording, len(movie.shape))
-    window = _contrast(movie, layout, axes)
-    top = float(np.iinfo(movie.dtype).max) if movie.dtype.kind in "iu" else 0.0
-    if layout.encoding.layout == "plain":
-        top = 0.0
-    image = name.rstrip("/").split("/")[-1].removesuffix(SUFFIX)
-    group = group_json(image, axes, recording, window, top)
-    return storage.begin(ShardGrid.of(movie.shape, chunk, movie.dtype.itemsize), group, files)
+    return storage.begin(ShardGrid.of(shape, chunk, np.dtype(dtype).itemsize), group, files)
 
 
 def _contrast(movie: Source, layout: Layout, axes: str) -> list[tuple[float, float]]:

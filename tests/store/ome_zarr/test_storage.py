@@ -232,7 +232,6 @@ def test_every_entrance_that_cannot_write_it_says_so(tmp_path):
     pg.encode(VALUES, folder, **OPTIONS)
     new = tmp_path / "new.ome.zarr"
     refused = [
-        lambda: pg.encode_many([VALUES], [new], client=None, noise=CAMERA),
         lambda: export(pg.open(folder), new),
         lambda: pg.encode(VALUES, new, with_decoder=True, **OPTIONS),
         lambda: pg.encode(VALUES, "memory://new.ome.zarr", overwrite=True, **OPTIONS),
