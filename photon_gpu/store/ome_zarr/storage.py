@@ -541,7 +541,7 @@ def refuse_ome_zarr(storage: Storage, what: str, remedy: str) -> None:
     """
     if storage.root.endswith(SUFFIX) or isinstance(storage, OmeZarrStorage):
         raise InvalidInputError(
-            f"{storage.url}: {what} cannot write OME-Zarr yet, only photon_gpu.encode can: {remedy}"
+            f"{storage.url}: {what} cannot write OME-Zarr yet: {remedy}"
         )
 
 
