@@ -293,7 +293,6 @@ class LiveWriter:
         self._appending = threading.Lock()
         self._abandoned = threading.Event()
         self._chunk: Chunk | None = None
-        self._number = 0
         self._closed = False
 
     @property
@@ -356,6 +355,7 @@ class LiveWriter:
         records = check(len(block), timestamp, metadata)
         with self._appending:
             self._check_open()
+            self._settle()
             if self.config.on_full == "raise":
                 self._check_room(len(block))
             self._frame_check.admit(block, self._ledger.frames_in)
@@ -417,19 +417,15 @@ class LiveWriter:
             if self._closed:
                 return
             self._closed = True
-            chunk, self._chunk = self._chunk, None
-            if chunk is not None:
-                self._submit_rest(chunk)
-            frames = self._ledger.frames_in
         finally:
             self._appending.release()
         try:
-            self._pipeline.finish(frames)
+            self._pipeline.finish(self._submit_rest())
             self._end(finished=True)
         except BaseException as error:  # also an interrupt: the caller must learn where the frames are
             self._end(finished=False)
             self._ledger.fail(error)  # wakes threads that wait until their frames are in the journal
-            error.add_note(self._whereabouts(frames))
+            error.add_note(self._whereabouts(self._ledger.frames_in))
             raise
         failed_checks.warn(self.url, self.checks, stacklevel=2)
         self._on_finished()
@@ -541,30 +537,42 @@ class LiveWriter:
             count = min(chunk.room, len(block) - done)
             chunk.add(block[done : done + count], records[done : done + count] if records else None)
             done += count
-            self._ledger.take(count, count * self.config.frame_nbytes)
-            if not chunk.room:
-                self._chunk = None
-                self._pipeline.submit(chunk)
+            self._settle()
         return self._ledger.frames_in
 
-    def _submit_rest(self, chunk: Chunk) -> None:
-        """Submit the last chunk; an interrupted append may have left it empty, or its frames uncounted."""
+    def _settle(self) -> None:
+        """Count the frames of the chunk that were copied, and submit it if it is full.
+
+        An interrupt between any two steps, here or in :meth:`_accept`, leaves what the next call completes.
+        """
+        if (chunk := self._chunk) is None:
+            return
         counted = self._ledger.frames_in - chunk.number * self.config.frames_per_chunk
         if (copied := chunk.filled - counted) > 0:
             self._ledger.take(copied, copied * self.config.frame_nbytes)
-        if chunk.filled:
+        if not chunk.room:
             self._pipeline.submit(chunk)
-        else:
-            self._pipeline.buffers.release(chunk)
+            self._chunk = None
+
+    def _submit_rest(self) -> int:
+        """Submit the last chunk, unless an interrupt left it empty; return the number of frames."""
+        self._settle()
+        if (chunk := self._chunk) is not None:
+            if chunk.filled:
+                self._pipeline.submit(chunk)
+            else:
+                self._pipeline.buffers.release(chunk)
+            self._chunk = None
+        return self._ledger.frames_in
 
     def _next_chunk(self, accepted: int) -> Chunk:
-        while (chunk := self._pipeline.buffers.take(self._number, 0.2)) is None:
+        number = self._ledger.frames_in // self.config.frames_per_chunk
+        while (chunk := self._pipeline.buffers.take(number, 0.2)) is None:
             with self._ledger.changed:
                 error = self._ledger.error
             if error is not None or self._abandoned.is_set():
                 why = error or "it was closed while an append waited for room"
                 raise self._ended(f"{why}; {accepted} frames of this append had been accepted") from error
-        self._number += 1
         if self._journaling is not None:
             self._journaling.follow(chunk)
         self._chunk = chunk

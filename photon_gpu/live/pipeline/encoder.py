@@ -153,19 +153,21 @@ class Encoder:
         self._ready = True
 
     def submit(self, chunk: Chunk | None) -> None:
-        """Queue a chunk, or None after the last one; never blocks."""
+        """Queue a chunk, or None after the last one; never blocks.
+
+        A caller that was interrupted submits the chunk again: it is encoded once.
+        """
         with self._lock:
             if self._ready:
                 self._put(chunk)
                 return
-            self._early.append(chunk)
+            if chunk not in self._early:
+                self._early.append(chunk)
             frames = sum(early.filled for early in self._early if early is not None)
             needed = self._config.estimate_frames if callable(self._noise) else 1
             if self._deciding or (frames < needed and chunk is not None):
                 return
-            self._deciding = True
-            early = [one for one in self._early if one is not None]
-        threading.Thread(target=self._decide, args=(early,), name="photon-tune", daemon=True).start()
+        threading.Thread(target=self._decide, name="photon-tune", daemon=True).start()
 
     @property
     def busy(self) -> bool:
@@ -182,7 +184,12 @@ class Encoder:
         for _ in self._threads if chunk is None else (0,):
             self._queue.put(chunk)
 
-    def _decide(self, early: list[Chunk]) -> None:
+    def _decide(self) -> None:
+        with self._lock:
+            if self._deciding:
+                return
+            self._deciding = True
+            early = [one for one in self._early if one is not None]
         try:
             if early:
                 layout, shape = self._choose(early)
@@ -251,8 +258,10 @@ class Encoder:
         stages = Stages()
         while (chunk := self._queue.get()) is not None:
             try:
-                if self._over:
-                    continue
+                with self._lock:
+                    if self._over or chunk.encoding:
+                        continue
+                    chunk.encoding = True
                 first = chunk.number * self._config.frames_per_chunk
                 values = chunk.values[: chunk.filled]
                 self._hold(chunk.number, values)

@@ -38,10 +38,14 @@ class Journaling:
         self._thread.start()
 
     def follow(self, chunk: Chunk) -> None:
-        """Journal the frames of a chunk from now on, and hold its buffer until all are journaled."""
-        chunk.holders += 1
+        """Journal the frames of a chunk from now on, and hold its buffer until all are journaled.
+
+        A second call, after an interrupt, changes nothing.
+        """
         with self._ledger.changed:
-            self._chunks.append(chunk)
+            if chunk not in self._chunks:
+                chunk.holders = 2
+                self._chunks.append(chunk)
 
     def stop(self, drain_seconds: float = 0.0) -> None:
         """Stop the thread once all frames are journaled or the time is over."""

@@ -25,6 +25,10 @@ class Chunk:
         Timestamp and metadata of each frame.
     journaled : int
         Frames that are in the journal.
+    holders : int
+        Number of threads that read the buffer: the encoder, and the journal if there is one.
+    encoding : bool
+        Whether the encoder took the chunk.
     """
 
     def __init__(self, number: int, values: NDArray[Any]) -> None:
@@ -32,6 +36,7 @@ class Chunk:
         self.filled = self.journaled = 0
         self.records: list[Record] = []
         self.holders = 1
+        self.encoding = False
 
     @property
     def room(self) -> int:
@@ -47,34 +52,42 @@ class Chunk:
 
 
 class Buffers:
-    """A pool of at most ``config.chunks`` buffers; the last one used is reused first."""
+    """A pool of at most ``config.chunks`` buffers; the last one used is reused first.
+
+    An interrupt at any moment loses no buffer.
+    """
 
     def __init__(self, config: LiveConfig) -> None:
         self._shape, self._dtype = config.chunk(), np.dtype(config.dtype)
-        self._left = self._most = config.chunks
+        self._most = config.chunks
         self._free: list[NDArray[Any]] = []
+        self._taken: dict[int, Chunk] = {}
         self._changed = threading.Condition()
 
     @property
     def free(self) -> int:
         """Number of free buffers."""
         with self._changed:
-            return self._left
+            return self._most - len(self._taken)
 
     @property
     def used_bytes(self) -> int:
         """Bytes of the buffers in use."""
         with self._changed:
-            return (self._most - self._left) * math.prod(self._shape) * self._dtype.itemsize
+            return len(self._taken) * math.prod(self._shape) * self._dtype.itemsize
 
     def take(self, number: int, wait_seconds: float) -> Chunk | None:
-        """Return an empty chunk; None if no buffer became free in time."""
+        """Return an empty chunk; None if no buffer became free in time.
+
+        A chunk that was taken already, before an interrupt, is returned again.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._left > 0, wait_seconds):
-                return None
-            self._left -= 1
-            values = self._free.pop() if self._free else np.empty(self._shape, self._dtype)
-        return Chunk(number, values)
+            if number not in self._taken:
+                if not self._changed.wait_for(lambda: len(self._taken) < self._most, wait_seconds):
+                    return None
+                values = self._free.pop() if self._free else np.empty(self._shape, self._dtype)
+                self._taken[number] = Chunk(number, values)
+            return self._taken[number]
 
     def release(self, chunk: Chunk) -> None:
         """Release a chunk; its buffer is freed when its last holder does."""
@@ -84,5 +97,5 @@ class Buffers:
                 return
             self._free.append(chunk.values)
             chunk.values = chunk.values[:0]
-            self._left += 1
+            del self._taken[chunk.number]
             self._changed.notify_all()
