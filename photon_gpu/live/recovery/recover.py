@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -22,6 +23,7 @@ from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (
     CorruptDataError,
     InvalidInputError,
+    PhotonError,
     RecordingError,
     StoreExistsError,
     StoreNotFoundError,
@@ -38,7 +40,7 @@ from photon_gpu.live.recovery.published import (
 )
 from photon_gpu.live.recovery.survey import PendingChunk, Range, Survey, first_number, named, survey
 from photon_gpu.live.recovery.unpublished_chunks import unpublished
-from photon_gpu.live.spool.spool import RECORDING, Spool, pending
+from photon_gpu.live.spool.spool import RECORDING, Spool, pending, remove_rests, without_facts
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.settings import AUTO, location
@@ -75,7 +77,8 @@ class RecoverReport:
     beside : list of str
         Folders that interrupted overwrites left beside the movie; they are not changed.
     notes : list of str
-        Further remarks: attributes that were left out, files that belong to no recording.
+        Further remarks: attributes that were left out, files that belong to no recording, rests of spools
+        that were removed.
     failed : tuple of str
         Failed lines of the check, which covers only the chunks that this call encoded.
     seconds : float
@@ -167,19 +170,25 @@ def recover(
     began = monotonic()
     folder = _spool_at(where)
     if folder is None:
+        if (rest := _remove_rests(where, url, storage_options, began)) is not None:
+            return rest
         storage = recorded(movie_storage(where, storage_options))
+        notes = _removed(remove_rests(f"{storage.root}.spool")) if storage.local else []
         restored = put_back(storage)
         beside = [left.url for left in left_behind(storage)]
         try:
             marker = read_marker(storage)
         except FileNotFoundError:
             frames = finished_frames(storage)
+            if storage.local and (folder := _spool_beside(storage)) is not None:
+                return recover(folder, url=url or storage, storage_options=storage_options)
             return RecoverReport(
                 url=storage.url,
                 frames=frames,
                 recovered=0,
                 put_back=restored,
                 beside=beside,
+                notes=notes,
                 seconds=monotonic() - began,
             )
         _refuse(storage, marker)
@@ -192,6 +201,7 @@ def recover(
                 recovered=unseen,
                 discarded=discarded,
                 beside=beside,
+                notes=notes,
                 seconds=monotonic() - began,
             )
         url = url or storage
@@ -202,6 +212,45 @@ def recover(
     finally:
         spool.release()
     return report
+
+
+def _spool_beside(storage: Storage) -> Path | None:
+    """Return the spool of a finished recording at the default place, if its removal never began."""
+    token = describe(storage).attributes.get("recording_id")
+    for folder in pending(f"{storage.root}.spool"):
+        with suppress(PhotonError):
+            spool = Spool.open(folder)
+            spool.release()
+            if spool.facts["token"] == token:
+                return folder
+    return None
+
+
+def _removed(rests: list[tuple[Path, str | None]]) -> list[str]:
+    return [f"removed what was left of the finished spool {folder}" for folder, _ in rests]
+
+
+def _remove_rests(where: Any, url: Any, options: dict[str, Any] | None, began: float) -> RecoverReport | None:
+    """Remove what is left of finished recordings in a spool; return None if ``where`` holds no such rest."""
+    spool = Storage.at(where, options)
+    if not spool.local:
+        return None
+    if not (rests := remove_rests(spool.root)):
+        if folders := without_facts(spool.root):
+            raise CorruptDataError(
+                f"{folders[0]} holds frames, and {RECORDING}, which describes them, is gone with its copy: "
+                f"restore {RECORDING} from a backup. If the movie is whole, delete that folder"
+            )
+        return None
+    notes, frames, movies = _removed(rests), 0, [movie for _, movie in rests if movie]
+    if url is None and not movies:
+        return RecoverReport(url=spool.url, frames=0, recovered=0, notes=notes, seconds=monotonic() - began)
+    movie = movie_storage(url if url is not None else movies[-1], options)
+    try:
+        frames = finished_frames(movie)
+    except PhotonError as error:
+        notes.append(f"the movie cannot be read: {error}")
+    return RecoverReport(url=movie.url, frames=frames, recovered=0, notes=notes, seconds=monotonic() - began)
 
 
 class _Recovery:

@@ -23,13 +23,17 @@ from photon_gpu.store import durable, metadata
 
 VERSION = 1
 RECORDING, ENCODING, LOCK = "recording.json", "encoding.json", "lock"
+FINISHED = "finished.json"
+"""Name of ``recording.json`` once every frame is in the store and the spool is being removed."""
 WORDS = "source_metadata.zip"
 _CHUNK_HEAD = struct.Struct("<4sIIQIQ")
 _CHUNK_MAGIC = b"PHSP"
+_NAME = re.compile(r"-\d{8}T\d{6}-[0-9a-f]{8}$")
+"""End of the name of a recording's folder."""
 _KEPT_NAME = re.compile(r"chunk-(\d{10})")
 _STORED_NAME = re.compile(r"stored-(\d{10})(\.copy)?")
 _OWN = re.compile(
-    rf"{LOCK}|{re.escape(WORDS)}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
+    rf"{LOCK}|{re.escape(FINISHED)}|{re.escape(WORDS)}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
     rf"|{_KEPT_NAME.pattern}|{_STORED_NAME.pattern}|{SEGMENT_NAME.pattern}|{SPARE_NAME.pattern}"
 )
 
@@ -259,11 +263,13 @@ class Spool:
             lock.release()
 
     def remove(self) -> None:
-        """Remove the spool; ``recording.json`` goes first, so a half-removed spool is no recording.
+        """Remove the spool; ``recording.json`` is renamed first, so a half-removed spool is no recording.
 
         Files that no recording writes are kept, and then so is the folder.
         """
-        checked_json.remove(self.folder / RECORDING)
+        for name in (self.folder / RECORDING, self.folder / f"{RECORDING}.copy"):
+            if name.is_file():
+                durable.rename(str(name), str(self.folder / FINISHED))
         durable.sync_folder(str(self.folder))
         self.release()
         with suppress(OSError):
@@ -290,19 +296,77 @@ def pending(parent: str | os.PathLike[str]) -> list[Path]:
     return sorted(folder for folder in folders if _is_recording(folder))
 
 
-def _is_recording(folder: Path) -> bool:
-    """Whether a folder is a recording; a copy of ``recording.json`` alone counts if there are frames."""
-    if (folder / RECORDING).is_file():
-        return True
-    if not (folder / f"{RECORDING}.copy").is_file():
-        return False
+def remove_rests(parent: str | os.PathLike[str]) -> list[tuple[Path, str | None]]:
+    """Remove what interrupted removals left below a spool; return the folders and the URLs of their movies.
+
+    Such a folder belongs to a finished recording, or to one that never began: then its URL is None.
+    """
+    removed = []
+    for folder in _own_folders(parent):
+        movie = _finished(folder) if (folder / FINISHED).is_file() else None
+        if movie is None and _has_frames(folder):
+            continue
+        try:
+            with FileLock(folder / LOCK, timeout=0, fallback_to_soft=False):
+                pass
+        except (Timeout, OSError):  # it begins now, or another process removes it
+            continue
+        with suppress(OSError):
+            _clear(folder)
+        removed.append((folder, movie))
+    return removed
+
+
+def without_facts(parent: str | os.PathLike[str]) -> list[Path]:
+    """Return folders below a spool that hold frames, but neither ``recording.json`` nor its copy."""
+    return [folder for folder in _own_folders(parent) if _has_frames(folder)]
+
+
+def _own_folders(parent: str | os.PathLike[str]) -> list[Path]:
+    """Return the folders of recordings that :func:`pending` does not list: they have no valid facts."""
+    root = Path(parent).absolute()
+    folders = {path.parent for pattern in (LOCK, f"*/{LOCK}") for path in root.glob(pattern)}
+    folders |= {path.parent for pattern in (FINISHED, f"*/{FINISHED}") for path in root.glob(pattern)}
+    facts = (RECORDING, f"{RECORDING}.copy")
+    unknown = {
+        folder
+        for folder in folders
+        if (folder / FINISHED).is_file() or not any((folder / name).is_file() for name in facts)
+    }
+    return sorted(unknown | {path for path in root.glob("*/") if _NAME.search(path.name) and _empty(path)})
+
+
+def _empty(folder: Path) -> bool:
+    return next(folder.iterdir(), None) is None
+
+
+def _finished(folder: Path) -> str:
+    """Return the URL of the movie of a finished recording."""
+    try:
+        return str(checked_json.read(folder / FINISHED)["url"])
+    except (CorruptDataError, FileNotFoundError, KeyError):
+        return ""
+
+
+def _has_frames(folder: Path) -> bool:
     names = [path.name for path in folder.iterdir()]
     return any(own.fullmatch(name) for name in names for own in (_KEPT_NAME, _STORED_NAME, SEGMENT_NAME))
 
 
+def _is_recording(folder: Path) -> bool:
+    """Whether a folder is a recording; a copy of ``recording.json`` alone counts if there are frames."""
+    if (folder / FINISHED).is_file():
+        return False
+    if (folder / RECORDING).is_file():
+        return True
+    if not (folder / f"{RECORDING}.copy").is_file():
+        return False
+    return _has_frames(folder)
+
+
 def _clear(folder: Path) -> None:
     """Remove a recording's files, its folder, and the spool if that holds nothing else."""
-    for path in folder.iterdir():
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == FINISHED):
         if _own(path):
             durable.remove(str(path))
     folder.rmdir()

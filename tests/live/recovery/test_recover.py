@@ -25,9 +25,9 @@ from photon_gpu.errors import (
 )
 from photon_gpu.live import LiveConfig, pending
 from photon_gpu.live.spool import checked_json
-from photon_gpu.live.spool.spool import RECORDING, WORDS
+from photon_gpu.live.spool.spool import RECORDING, WORDS, Spool
 from photon_gpu.recording import Document, Recording
-from photon_gpu.store import manifest
+from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.storage import Storage
 from tests.support.interrupted import COUNTER, MOVIE, killed
@@ -360,12 +360,11 @@ import numpy as np, photon_gpu as pg
 live = pg.LiveWriter({str(tmp_path / "m.zarr")!r}, frame_shape=(6, 7), dtype="uint16", durability="frame",
                      spool={str(tmp_path / "fast")!r}, noise=pg.NoiseModel())
 live.append(np.ones((3, 6, 7), "uint16"))
-child = os.fork()
-if child == 0:
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
     os.close(1)
     time.sleep(60)
     os._exit(0)
-print(child, flush=True)
 sys.stdin.read()
 """
     process = subprocess.Popen(
@@ -447,3 +446,55 @@ def test_source_metadata_described_before_a_kill_are_recovered_or_named_as_lost(
     live = killed(tmp_path / "n.zarr", tmp_path / "spool", frames=3)
     (Path(live.spool) / WORDS).write_bytes(b"PK, and the rest is gone")
     assert any("source metadata" in note and "lost" in note for note in pg.recover(tmp_path / "n.zarr").notes)
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("asked", ["m.zarr", "m.zarr.spool"])
+def test_the_rest_of_a_spool_whose_removal_was_interrupted_is_removed_and_named(tmp_path, monkeypatch, asked):
+    """Stop before each step of the removal in turn."""
+    for step in range(20):
+        spool = killed(tmp_path / "m.zarr", None, frames=5).spool
+        with monkeypatch.context() as patched:
+            left = [step]
+
+            def counted(action, left=left):
+                def run(*args):
+                    left[0] -= 1
+                    if left[0] < 0:
+                        raise Stopped
+                    return action(*args)
+
+                return run
+
+            remove = Spool.remove
+
+            def removing(self, patched=patched, counted=counted, remove=remove):
+                for name in ("remove", "rename", "sync_folder"):
+                    patched.setattr(durable, name, counted(getattr(durable, name)))
+                remove(self)
+
+            patched.setattr(Spool, "remove", removing)
+            try:
+                pg.recover(spool)
+                break
+            except Stopped:
+                pass
+        report = pg.recover(tmp_path / asked)
+        assert report.frames == 5 and report.url == str(tmp_path / "m.zarr")
+        assert step == 0 or spool in report.notes[0]  # at first the whole recording is there
+        assert [path.name for path in tmp_path.iterdir()] == ["m.zarr"]
+        shutil.rmtree(tmp_path / "m.zarr")
+    assert step > 5
+
+
+def test_frames_without_facts_are_named_and_kept(tmp_path):
+    folder = Path(killed(tmp_path / "m.zarr", tmp_path / "spool").spool)
+    before = {path.name for path in folder.glob("journal-*")}
+    for path in folder.glob(f"{RECORDING}*"):
+        path.unlink()
+    with pytest.raises(CorruptDataError, match=r"holds frames, and recording\.json.* is gone"):
+        pg.recover(tmp_path / "spool")
+    assert before and {path.name for path in folder.glob("journal-*")} == before
