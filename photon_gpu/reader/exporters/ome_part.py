@@ -42,8 +42,8 @@ def ome_of_part(text: str, shape: tuple[int, ...], dtype: str, axes: str, pages:
     try:
         root = ElementTree.fromstring(text.encode("utf-8", "surrogateescape"))
         namespace = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
-        images = root.findall("{*}Image")
-        (pixels,) = images[0].findall("{*}Pixels") if len(images) == 1 else ()
+        (image,) = root.findall("{*}Image")
+        (pixels,) = image.findall("{*}Pixels")
         if (int(pixels.attrib["SizeY"]), int(pixels.attrib["SizeX"])) != shape[-2:]:
             return None
         planes = _planes(pixels)
