@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import fuzz_counts
+from tests.support import fuzz_counts, short_errors
 
 STAND_IN = ("tests/engine/gpu/test_coder.py", "tests/kernels/test_cuda", "tests/kernels/cuda/")
 
@@ -42,6 +42,21 @@ SLOW = (
     "tests/writer/test_encode.py::test_memory_does_not_grow_with_the_movie",
     "tests/writer/test_warmup.py::test_an_encode_compiles_nothing_after_it",
 )
+
+
+# Every error of these tests is short, with paths of realistic length (tests/support/short_errors.py).
+SHORT_ERRORS = ("tests/sources/",)
+
+short_errors.watch()
+
+
+@pytest.fixture(autouse=True)
+def errors_are_short(request: pytest.FixtureRequest):
+    """Fail a test that made an error of more than 300 characters."""
+    short_errors.TOO_LONG.clear()
+    yield
+    if request.node.nodeid.startswith(SHORT_ERRORS):
+        assert not short_errors.TOO_LONG, "an error has more than 300 characters"
 
 
 def pytest_report_header() -> str:

@@ -119,8 +119,8 @@ def order_files(
         if ordered:
             return FileOrder((tuple(paths),))
         raise InvalidInputError(
-            f"{where}: {error}. Give the files of one movie: a glob such as "
-            f"'{_glob_of(PurePath(paths[0]).name)}', or a list in the order of time"
+            f"{where}: {error}. Give the files of one movie: a list in order of time, or a glob such as "
+            f"'{_glob_of(PurePath(paths[0]).name)}'"
         ) from None
 
 
@@ -132,8 +132,8 @@ def _ordered_by_number(paths: Sequence[str], where: str, missing: str) -> FileOr
     parsed = _with_first_number([_parse(PurePath(path).name) for path in paths])
     patterns = Counter(pattern for pattern, _, _ in parsed)
     if len(patterns) > 1:
-        some = ", ".join(f"{pattern} ({files})" for pattern, files in patterns.most_common(3))
-        more = ", ..." if len(patterns) > 3 else ""
+        some = ", ".join(f"{pattern} ({files})" for pattern, files in patterns.most_common(2))
+        more = ", ..." if len(patterns) > 2 else ""
         raise _NotNumbered(
             f"{len(paths)} files have {len(patterns)} different patterns of names: {some}{more}"
         )
@@ -184,7 +184,7 @@ def _grid(
     times = _without_gaps(times)
     keys = [(plane, channel) for plane in planes for channel in channels]
     if gaps := [(*key, time) for key in keys for time in times if time not in columns.get(key, {})]:
-        absent = [rename(*gap) for gap in gaps[:3]] + ["..."] * (len(gaps) > 3)
+        absent = [rename(*gap) for gap in gaps[:2]] + ["..."] * (len(gaps) > 2)
         if missing != ZERO:
             skip = "" if len(columns) > 1 else "; missing='skip' joins the files that are there"
             raise InvalidInputError(
