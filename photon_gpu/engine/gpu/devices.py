@@ -49,10 +49,7 @@ def device_count() -> int:
     except Exception as error:  # CUDARuntimeError, or an ImportError of a library CuPy loads late
         text = str(error)
         if "InsufficientDriver" in text:
-            cure = (
-                "there is no CUDA driver here, or it is older than this CuPy's CUDA: update the driver, or "
-            )
-            cure += _INSTALL
+            cure = f"the CUDA driver is missing, or older than CuPy's CUDA: update it, or {_INSTALL}"
         else:
             cure = "is a CUDA device present, its driver loaded, and CUDA_VISIBLE_DEVICES right?"
         raise BackendUnavailableError(f"no CUDA device can be used ({text}); {cure}") from error

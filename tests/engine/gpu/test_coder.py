@@ -475,7 +475,7 @@ def _raises(message: str) -> Any:
             _broken_cupy(
                 getDeviceCount=_raises("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
             ),
-            "there is no CUDA driver here, or it is older than this CuPy's CUDA: update the driver",
+            "the CUDA driver is missing, or older than CuPy's CUDA: update it",
         ),
         (
             _broken_cupy(getDeviceCount=_raises("cudaErrorNoDevice: no CUDA-capable device")),
