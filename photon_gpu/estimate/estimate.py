@@ -17,7 +17,9 @@ from photon_gpu.estimate import dark as darkness
 from photon_gpu.estimate.clipped_dark import clipped_dark
 from photon_gpu.estimate.cross_checks.fixed_pattern import Undiluted, undiluted
 from photon_gpu.estimate.cross_checks.frames import frame_noise
+from photon_gpu.estimate.cross_checks.lattice import comb
 from photon_gpu.estimate.cross_checks.rank import missing_rank
+from photon_gpu.estimate.cross_checks.spectrum import noise_spectrum
 from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
@@ -362,6 +364,8 @@ def _judge(
         findings += checks.cumulants(moments, float(subtracted))
         findings += checks.single_frames(frame_noise(windows, line.gain, line.intercept))
         findings += checks.rank(missing_rank(windows, line.gain, line.intercept))
+        findings += checks.lattice(comb(windows, line.gain, line.intercept, levels))
+        findings += checks.spectrum(noise_spectrum(windows))
     if fitted.pattern is not None:
         findings += checks.fixed_pattern(fitted.pattern.difference, fitted.pattern.error, gain)
     findings += checks.planes(*_planes(p, windows))

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.estimate.checks import cumulants
+from photon_gpu.estimate.checks import COMB, cumulants
 from photon_gpu.estimate.cross_checks.frames import frame_noise
+from photon_gpu.estimate.cross_checks.lattice import comb
 from photon_gpu.estimate.cross_checks.rank import missing_rank
 from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
 from photon_gpu.estimate.curve import UNKNOWN
 from photon_gpu.estimate.sample import draw
+from photon_gpu.estimate.value_histogram import survey
 from photon_gpu.sources.open import open_source
 from tests.support.microscopes import DETECTORS, raw
 from tests.support.processing import processed
@@ -27,6 +29,8 @@ TRACES = {
     "periodic variance",
     "rank",
     "equal means",
+    "lattice",
+    "spectrum",
 }
 
 
@@ -55,6 +59,12 @@ def test_no_raw_movie_has_a_trace(seed):
     ("kind", "name"),
     [
         ("blend 2", "skewness"),
+        ("blend 0.8", "lattice"),
+        ("time blend 0.6", "spectrum"),
+        ("time unsharp 1.5", "spectrum"),
+        ("space blend 0.5", "spectrum"),
+        ("unsharp 3", "spectrum"),
+        ("small bilinear shifts", "correlation y"),
         ("clip above 1.5 sigma", "outliers"),
         ("hot pixels in space", "outliers"),
         ("components 50 %", "rank"),
@@ -85,6 +95,17 @@ def test_processed_data_is_refused_by_name(kind, name):
 def test_the_skewness_of_light_is_one_to_two(skewness, moving, severity):
     moments = replace(UNKNOWN, skewness=skewness, skewness_error=0.03, kurtosis_error=0.01)
     assert next((f.severity for f in cumulants(moments, moving)), None) == severity
+
+
+def test_one_factor_for_all_pixels_is_no_lattice_of_single_pixels():
+    gain, intercept = line()
+    scaled = np.rint(1.3 * shot().frames.astype(float)).astype(np.uint16)
+    apart = np.rint(1.3 * shot().frames + 13 * np.random.default_rng(0).random(shot().frames.shape[1:]))
+    combs = [
+        comb(windows_of(frames), 1.3 * gain, 1.69 * intercept, survey(windows_of(frames)))
+        for frames in (scaled, apart.astype(np.uint16), shot().frames)
+    ]
+    assert combs[0] == combs[2] == 0 and combs[1] > COMB
 
 
 def test_few_repeated_frames_are_a_warning():
