@@ -19,6 +19,7 @@ static int read_header(const uint8_t *frame, size_t bytes, frame_header *h)
     h->blocks = h->bytes ? (uint32_t)(((uint64_t)h->bytes + h->block - 1) / h->block) : 0;
     if (h->flags & 2) return HEADER + (uint64_t)h->bytes <= bytes ? PHOTON_OK : PHOTON_DAMAGED;
     if (h->flags >> 5 != 4) return PHOTON_COMPRESSOR;
+    if ((uint64_t)h->bytes + PHOTON_FRAME_MEMORY > SIZE_MAX) return PHOTON_LIMIT; /* sizes are of 32 bits in WebAssembly */
     return HEADER + 4ull * h->blocks <= bytes ? PHOTON_OK : PHOTON_DAMAGED;
 }
 

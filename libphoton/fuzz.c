@@ -2,7 +2,7 @@
  *
  * Every file is a chunk (a Blosc frame). Chunks and the payloads in them are mutated, and half of the payloads
  * get a right header checksum again, so that the code behind it is reached. Build with
- * -fsanitize=address,undefined; a crash ends the program with the seed and the number of the execution.
+ * -fsanitize=address,undefined; a crash ends the program. wasm/fuzz.mjs runs the same as WebAssembly.
  * LLVMFuzzerTestOneInput serves libFuzzer and AFL.
  */
 #include "photon.h"
@@ -26,11 +26,11 @@ static int decode_payload(const uint8_t *payload, size_t bytes)
     static uint32_t number; /* tables of counts are exact arithmetic: they take most of the time, so make few */
     for (int output = ++number % 64 ? PHOTON_STABILIZED : PHOTON_COUNTS; output <= PHOTON_STABILIZED; ++output) {
         size_t memory;
-        photon_memory(&info, (enum photon_output)output, &memory);
-        const size_t out = (size_t)info.samples * (output == PHOTON_COUNTS ? info.itemsize : 8);
+        if ((status = photon_memory(&info, (enum photon_output)output, &memory))) return status;
+        const uint64_t out = info.samples * (output == PHOTON_COUNTS ? info.itemsize : 8);
         if (memory > MOST_MEMORY || out > MOST_MEMORY) return PHOTON_MEMORY;
-        void *values = exactly(out);
-        status = photon_decode(payload, bytes, (enum photon_output)output, values, out, scratch, memory);
+        void *values = exactly((size_t)out);
+        status = photon_decode(payload, bytes, (enum photon_output)output, values, (size_t)out, scratch, memory);
         if (status == PHOTON_MEMORY) abort(); /* what photon_memory asked for must do */
         free(values);
     }
@@ -117,7 +117,9 @@ static void mend_header(uint8_t *payload, size_t bytes)
 {
     const size_t table = 12 + 8 * (payload[6] + 256 * (size_t)payload[7]);
     if (payload[3] == 'C' && bytes >= table + 4) put_u32(payload + table, photon_crc32(0, payload, table));
-    const size_t size = 96 + 8 * (size_t)payload[11] + 88;
+    const int special = payload[8] == 4 || payload[8] == 8 || payload[8] == 12; /* clipping levels, peaks */
+    const size_t more = (special && payload[8] & 4 ? 16 : 0) + (special && payload[8] & 8 ? 8 : 0);
+    const size_t size = 96 + 8 * (size_t)payload[11] + 88 + more;
     if (payload[3] == 'C' || bytes < size) return;
     put_u32(payload + 80, 0);
     put_u32(payload + 80, photon_crc32(0, payload, size));
@@ -125,47 +127,67 @@ static void mend_header(uint8_t *payload, size_t bytes)
 
 typedef struct { uint8_t *data; size_t bytes; } seed_file;
 
+static seed_file seeds[512];
+static int files;
+static uint64_t statuses[PHOTON_LIMIT + 1];
+
+int fuzz_add(const uint8_t *chunk, size_t bytes);
+const uint64_t *fuzz_run(uint64_t seed, uint32_t runs);
+
+/* Mutate this chunk and its payload from now on; 0 if there is no room for them. */
+int fuzz_add(const uint8_t *chunk, size_t bytes)
+{
+    if (!scratch) scratch = exactly(MOST_MEMORY);
+    if (files > 510) return 0;
+    seeds[files] = (seed_file){exactly(bytes), bytes};
+    memcpy(seeds[files++].data, chunk, bytes);
+    size_t size, memory;
+    if (photon_frame_size(chunk, bytes, &size) || photon_frame_memory(chunk, bytes, &memory)) return 1;
+    seed_file payload = {exactly(size), size};
+    if (!photon_open_frame(chunk, bytes, payload.data, size, scratch, memory)) seeds[files++] = payload;
+    else free(payload.data);
+    return 1;
+}
+
+/* Decode so many mutated chunks and payloads; return how often each status came, in all calls. A seed of 0 goes on
+ * where the call before ended. */
+const uint64_t *fuzz_run(uint64_t seed, uint32_t runs)
+{
+    if (seed) state = seed * 0x9E3779B97F4A7C15ull + 1;
+    for (uint32_t i = 0; i < runs; ++i) {
+        const seed_file *from = &seeds[draw((uint32_t)files)];
+        uint8_t *data = exactly(from->bytes);
+        memcpy(data, from->data, from->bytes);
+        size_t bytes = mutate(data, from->bytes);
+        const int payload = bytes >= 96 && !memcmp(data, "PHT", 3);
+        if (payload && draw(2)) mend_header(data, bytes);
+        uint8_t *exact = exactly(bytes);
+        memcpy(exact, data, bytes);
+        free(data);
+        ++statuses[payload ? decode_channels(exact, bytes) : decode_chunk(exact, bytes)];
+        free(exact);
+    }
+    return statuses;
+}
+
+#ifndef __wasm__ /* wasm/fuzz.mjs has a main of its own */
+
 int main(int count, char **arguments)
 {
-    seed_file seeds[512];
-    uint64_t runs = 0, opened = 0, statuses[PHOTON_LIMIT + 1] = {0};
-    int files = 0;
-    scratch = exactly(MOST_MEMORY);
     if (count < 4) return fprintf(stderr, "fuzz SECONDS SEED FILE...\n"), 2;
     const double seconds = atof(arguments[1]);
     const uint64_t seed = strtoull(arguments[2], NULL, 10);
-    for (int i = 3; i < count && files < 510; ++i) {
+    uint8_t *chunk = exactly(1 << 20);
+    for (int i = 3; i < count; ++i) {
         FILE *file = fopen(arguments[i], "rb");
         if (!file) return perror(arguments[i]), 2;
-        seed_file chunk = {exactly(1 << 20), 0};
-        chunk.bytes = fread(chunk.data, 1, 1 << 20, file);
+        fuzz_add(chunk, fread(chunk, 1, 1 << 20, file));
         fclose(file);
-        seeds[files++] = chunk;
-        size_t size, memory;
-        if (photon_frame_size(chunk.data, chunk.bytes, &size) || photon_frame_memory(chunk.data, chunk.bytes, &memory))
-            continue;
-        seed_file payload = {exactly(size), size};
-        if (!photon_open_frame(chunk.data, chunk.bytes, payload.data, size, scratch, memory)) seeds[files++] = payload;
     }
+    free(chunk);
+    uint64_t runs = 0;
     const time_t begin = time(NULL);
-    state = seed * 0x9E3779B97F4A7C15ull + 1;
-    while (difftime(time(NULL), begin) < seconds) {
-        for (int i = 0; i < 1000; ++i, ++runs) {
-            const seed_file *from = &seeds[draw((uint32_t)files)];
-            uint8_t *data = exactly(from->bytes);
-            memcpy(data, from->data, from->bytes);
-            size_t bytes = mutate(data, from->bytes);
-            const int payload = bytes >= 96 && !memcmp(data, "PHT", 3);
-            if (payload && draw(2)) mend_header(data, bytes);
-            uint8_t *exact = exactly(bytes);
-            memcpy(exact, data, bytes);
-            free(data);
-            const int status = payload ? decode_channels(exact, bytes) : decode_chunk(exact, bytes);
-            free(exact);
-            ++statuses[status];
-            opened += status == PHOTON_OK;
-        }
-    }
+    for (; difftime(time(NULL), begin) < seconds; runs += 1000) fuzz_run(runs ? 0 : seed, 1000);
     printf("executions %llu seed %llu", (unsigned long long)runs, (unsigned long long)seed);
     for (int i = 0; i <= PHOTON_LIMIT; ++i) printf("; %s: %llu", photon_message(i), (unsigned long long)statuses[i]);
     printf("\n");
@@ -174,4 +196,5 @@ int main(int count, char **arguments)
     return 0;
 }
 
+#endif
 #endif

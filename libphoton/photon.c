@@ -148,21 +148,21 @@ static grid_of grid_of_chunk(const photon_info *info)
     return g;
 }
 
-static size_t plane_bytes(const grid_of *g) { return 4 * (size_t)(g->band_rows + 2) * (size_t)(g->columns + 2); }
-static size_t aligned(size_t bytes) { return (bytes + 15) / 16 * 16; }
+static uint64_t plane_bytes(const grid_of *g) { return 4 * (g->band_rows + 2) * (g->columns + 2); }
+static uint64_t aligned(uint64_t bytes) { return (bytes + 15) / 16 * 16; }
 
 #define SLOT_BYTES (4096 * 6)
 
 int photon_memory(const photon_info *info, enum photon_output output, size_t *memory_bytes)
 {
     const grid_of g = grid_of_chunk(info);
-    size_t bytes = aligned((info->width == 4 ? 4 : 2) * (size_t)(g.frames * g.rows * g.columns)); /* codes */
-    if (info->exact == 2) bytes = aligned(info->itemsize * (size_t)(g.frames * g.rows * g.columns));
-    bytes += aligned(2 * (size_t)g.band) + 3 * aligned(plane_bytes(&g)); /* residuals of a band, planes */
-    bytes += aligned(8 * 256 * 2) + aligned(64 * (size_t)g.frames) + 2 * aligned(SLOT_BYTES) + aligned(256 * 256) + aligned(8 * (size_t)g.columns);
+    const uint64_t each = info->exact == 2 ? info->itemsize : info->width == 4 ? 4 : 2; /* a value, or a code */
+    uint64_t bytes = aligned(each * g.frames * g.rows * g.columns);
+    bytes += aligned(2 * g.band) + 3 * aligned(plane_bytes(&g)); /* residuals of a band, planes */
+    bytes += aligned(8 * 256 * 2) + aligned(64 * g.frames) + 2 * aligned(SLOT_BYTES) + aligned(256 * 256) + aligned(8 * g.columns);
     if (output == PHOTON_COUNTS && info->exact == 0) bytes += aligned(photon_table_bytes(info));
-    *memory_bytes = bytes + 64;
-    return PHOTON_OK;
+    *memory_bytes = (size_t)(bytes + 64);
+    return bytes + 64 > SIZE_MAX ? PHOTON_LIMIT : PHOTON_OK; /* sizes are of 32 bits in WebAssembly */
 }
 
 /* ---- coded residuals ---- */
@@ -542,13 +542,13 @@ static const uint8_t *take(reader *in, uint64_t bytes)
 
 typedef struct { uint8_t *at; size_t left; } arena;
 
-static void *give(arena *memory, size_t bytes)
+static void *give(arena *memory, uint64_t bytes)
 {
     bytes = aligned(bytes);
     if (bytes > memory->left) return NULL;
     void *at = memory->at;
     memory->at += bytes;
-    memory->left -= bytes;
+    memory->left -= (size_t)bytes;
     return at;
 }
 
@@ -558,14 +558,14 @@ static int decode_codes(const photon_info *info, const uint8_t *body, size_t byt
     const uint32_t levels = info->levels, width = info->width;
     const int packed = info->body == 1, coded = info->body == 2;
     reader in = {body, bytes};
-    uint16_t *residuals = give(memory, 2 * (size_t)g.band);
+    uint16_t *residuals = give(memory, 2 * g.band);
     int32_t *planes[3];
     for (int i = 0; i < 3; ++i) planes[i] = give(memory, plane_bytes(&g));
     uint64_t *ends = give(memory, 8 * 256 * 2), *next = ends ? ends + 256 : NULL;
-    int32_t *frame_weights = give(memory, 64 * (size_t)g.frames);
+    int32_t *frame_weights = give(memory, 64 * g.frames);
     slot *slots = give(memory, SLOT_BYTES), *kind_slots = give(memory, SLOT_BYTES);
     uint8_t *ranks = give(memory, 256 * 256);
-    uint32_t *sums = give(memory, 8 * (size_t)g.columns);
+    uint32_t *sums = give(memory, 8 * g.columns);
     if (!residuals || !planes[2] || !ends || !frame_weights || !slots || !kind_slots || !ranks || !sums)
         return PHOTON_MEMORY;
     if (info->predictor == MOVING) {
@@ -813,7 +813,7 @@ int photon_decode(const uint8_t *payload, size_t bytes, enum photon_output outpu
         return PHOTON_OK;
     }
     const int wide = info->width == 4;
-    void *memory_of_codes = give(&arena_of, (wide ? 4 : 2) * (size_t)count);
+    void *memory_of_codes = give(&arena_of, (wide ? 4 : 2) * count);
     if (!memory_of_codes) return PHOTON_MEMORY;
     const code_array codes = {wide ? NULL : memory_of_codes, wide ? memory_of_codes : NULL, count};
     status = wide ? wide_codes(info, body, body_bytes, memory_of_codes)

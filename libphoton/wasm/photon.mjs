@@ -84,7 +84,7 @@ export class Photon {
     const taken = [];
     const memory = {
       take: (bytes) => {
-        const at = this.exports.malloc(Math.max(bytes, 1)) >>> 0;
+        const at = bytes < 2 ** 32 && this.exports.malloc(Math.max(bytes, 1)) >>> 0;
         if (!at) throw new PhotonError(`${bytes} bytes of memory are not there`);
         taken.push(at);
         return at;
