@@ -30,6 +30,7 @@ from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import NAMES, Predictor
 from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError, PhotonWarning
 from photon_gpu.reader.export import export
@@ -40,6 +41,8 @@ from tests.support.recordings import NOISE, frames, in_child, record, recovered,
 COUNT, LAYOUTS = 6, ("plain", "compact", "lossless")
 BATCHES = [3, 1, 4, 2, 6, 5, 7, 3]
 PER_CHILD = 25
+ALTERATIONS = 1000  # of one payload
+BRIGHT = pg.NoiseModel(gain=20.0, offset=10.0, variance=30.0)
 BOUNDS = {"NUMBA_BOUNDSCHECK": "1"}
 
 
@@ -125,10 +128,13 @@ def payloads(folder, chance):
     name = chance.choice(NAMES)
     levels = chance.choice([0, 2, 16]) if name in ("full", "spatial", "moving") else 0
     made = Predictor(name=name, levels=levels, coded=bool(levels) and chance.random() < 0.5)
-    exact = chance.random() < 0.3
-    encoding = Encoding(layout="compact", dtype=dtype, noise=NOISE, predictor=made, exact=exact)
+    special: dict = {"noise": NOISE, "exact": chance.random() < 0.3}
+    if chance.random() < 0.3:
+        clipping = ClippingLevels(high=chance.choice([None, 100]))
+        special = {"noise": BRIGHT, "peaks": chance.choice([0, 3]), "clipping": clipping}
+    encoding = Encoding(layout="compact", dtype=dtype, predictor=made, **special)
     payload = coder.encode(values, shape, encoding, get_backend("numba"), stages=Stages())
-    for _ in range(20):
+    for _ in range(ALTERATIONS):
         data = np.frombuffer(altered(payload.tobytes(), chance), np.uint8).copy()
         data = sealed(data) if data.size > 200 and chance.random() < 0.7 else data
         with contextlib.suppress(PhotonError):
@@ -304,7 +310,8 @@ def run(names, seconds, seed):
             seeds = range(seed, seed + PER_CHILD)
             tries = inputs(name, seeds) if name in INPUTS else ((one, kill(name, one)) for one in seeds[:2])
             for one, why in tries:
-                fuzz_counts.count(name, 1, int(not why))
+                each = ALTERATIONS if name == "payloads" else 1
+                fuzz_counts.count(name, each, each * int(not why))
                 if why:
                     failed += 1
                     print(f"{name}, seed {one}: {why}", file=sys.stderr, flush=True)

@@ -16,7 +16,8 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 def sealed(data: np.ndarray) -> np.ndarray:
     """Set the checksum right, as an attacker would."""
     out = data.copy()
-    size = header_bytes(int(out[11]), out[8] == 4)
+    flags = int(out[8]) if out[8] in (4, 8, 12) else 0
+    size = header_bytes(int(out[11]), bool(flags & 4), bool(flags & 8))
     out[80:84] = 0
     crc = zlib.crc32(out[:size].tobytes())
     out[80:84] = np.frombuffer(crc.to_bytes(4, "little"), np.uint8)
