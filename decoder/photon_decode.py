@@ -4,11 +4,8 @@
     python photon_decode.py MOVIE.zarr OUT.npy --stabilized   # Anscombe-transformed values, float64
 
 A slow, plain reading of FORMAT.md. It reads every version and layout, checks every checksum, and shares no
-code with photon_gpu. ``MOVIE.zarr`` is a folder on a disk. zstd comes with Python 3.14; earlier versions of
-Python need the package ``zstandard``.
+code with photon_gpu. ``MOVIE.zarr`` is a folder on a disk. zstd needs Python 3.14 or ``zstandard``.
 """
-
-from __future__ import annotations
 
 import json
 import math
@@ -16,6 +13,7 @@ import struct
 import sys
 import zlib
 from fractions import Fraction
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,32 +46,30 @@ def zstd(data):
 
 
 def copy_match(out, offset, length):
+    """Append bytes that begin ``offset`` before the end; a match may reach into its own copy."""
     require(0 < offset <= len(out), "a match begins before the data")
-    start = len(out) - offset
-    for i in range(length) if offset < length else ():
-        out.append(out[start + i])
-    if offset >= length:
-        out += out[start : start + length]
+    out += (bytes(out[-offset:]) * (length // offset + 1))[:length]
+
+
+def read_length(data, at, length, most):
+    """A length, and the position behind it: further bytes add to ``most``, until one is below 255."""
+    more = 255 if length == most else 0
+    while more == 255:
+        more, at = data[at], at + 1
+        length += more
+    return length, at
 
 
 def lz4(data):
     out, at = bytearray(), 0
-
-    def extended(length, at):
-        while length >= 15 and (more := data[at]) is not None:
-            length, at = length + more, at + 1
-            if more < 255:
-                break
-        return length, at
-
     while at < len(data):
-        token, at = data[at], at + 1
-        run, at = extended(token >> 4, at)
+        token = data[at]
+        run, at = read_length(data, at + 1, token >> 4, 15)
         out += data[at : at + run]
         at += run
         if at < len(data):
-            offset, at = struct.unpack_from("<H", data, at)[0], at + 2
-            length, at = extended(token & 15, at)
+            offset = int.from_bytes(data[at : at + 2], "little")
+            length, at = read_length(data, at + 2, token & 15, 15)
             copy_match(out, offset, length + 4)
     return bytes(out)
 
@@ -86,14 +82,9 @@ def blosclz(data):
             out += data[at : at + control + 1]
             at += control + 1
         else:
-            length, high = (control >> 5) - 1, (control & 31) << 8
-            more = 255 if length == 6 else 0
-            while more == 255:
-                more, at = data[at], at + 1
-                length += more
-            low, at = data[at], at + 1
-            offset = high + low
-            if low == 255 and high == 31 << 8:
+            length, at = read_length(data, at, (control >> 5) - 1, 6)
+            offset, at = ((control & 31) << 8) + data[at], at + 1
+            if offset == 8191:
                 offset, at = 8191 + int.from_bytes(data[at : at + 2], "big"), at + 2
             copy_match(out, offset + 1, length + 3)
         if at >= len(data):
@@ -106,13 +97,12 @@ DECODERS = {0: blosclz, 1: lz4, 3: zlib.decompress, 4: zstd}
 
 def unshuffle(block, itemsize, flags):
     items = len(block) // itemsize
+    whole, rest = np.frombuffer(block, np.uint8, items * itemsize), block[items * itemsize :]
     if flags & 1 and itemsize > 1:
-        body = np.frombuffer(block, np.uint8, items * itemsize).reshape(itemsize, items)
-        return body.T.tobytes() + block[items * itemsize :]
+        return whole.reshape(itemsize, items).T.tobytes() + rest
     if flags & 4 and items % 8 == 0:
-        bits = np.unpackbits(np.frombuffer(block, np.uint8, items * itemsize), bitorder="little")
-        bits = bits.reshape(8 * itemsize, items).T
-        return np.packbits(bits, bitorder="little").tobytes() + block[items * itemsize :]
+        bits = np.unpackbits(whole, bitorder="little").reshape(8 * itemsize, items)
+        return np.packbits(bits.T, bitorder="little").tobytes() + rest
     return block
 
 
@@ -142,45 +132,59 @@ def blosc(data):
 # ---- from codes to values --------------------------------------------------------------------------------
 
 
-def phases_of(shape, seed):
-    """Phase of every sample of a chunk, 0 to 15."""
-    h = np.arange(math.prod(shape), dtype=np.uint64).astype(np.uint32) * np.uint32(0x9E3779B1)
-    h += np.uint32(seed)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+def hashed(numbers, count, steps):
+    """Hashes of 32 bits of ``count`` positions and the numbers there."""
+    h = np.arange(count, dtype=np.uint64).astype(np.uint32) * np.uint32(0x9E3779B1) + numbers
+    for shift, factor in steps:
         h ^= h >> np.uint32(shift)
         h *= np.uint32(factor)
+    return h
+
+
+def phases_of(shape, seed):
+    """Phase of every sample of a chunk, 0 to 15."""
+    h = hashed(np.uint32(seed), math.prod(shape), ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)))
     return (h >> np.uint32(28)).reshape(shape)
+
+
+def mapped(function, array, dtype):
+    """``function`` of every number of an array."""
+    numbers, which = np.unique(array, return_inverse=True)
+    return np.array([function(number) for number in numbers.tolist()], dtype)[which].reshape(array.shape)
 
 
 class Model:
     """The noise model and the grid of codes: thresholds, representatives, values."""
 
-    def __init__(self, gain, offset, variance, step, dtype, seed, clipping, peaks=0):
-        self.gain, self.offset, self.variance, self.step = gain, offset, variance, step
-        self.dtype, self.seed = np.dtype(dtype), seed
-        self.phases = 1 if seed is None else 16
+    def __init__(self, attributes, movie):
+        names = ("anscombe_gain", "anscombe_offset", "anscombe_variance")
+        self.gain, self.offset, self.variance = gain, offset, variance = [attributes[name] for name in names]
+        self.step, self.seed = movie.attributes.get("quantization_step"), movie.attributes.get("dither_seed")
+        self.dtype, self.peaks = movie.dtype, attributes.get("photon_peaks", 0)
+        self.phases = 1 if self.seed is None else 16
         self.info = np.iinfo(self.dtype) if self.dtype.kind != "f" else None
-        self.g, self.o, self.s = Fraction(gain), Fraction(offset), Fraction(step or 0)
+        self.g, self.o, self.s = Fraction(gain), Fraction(offset), Fraction(self.step or 0)
         self.c = Fraction(3, 8) * self.g**2 + Fraction(variance)
         self.dark = 2 * math.sqrt(float(self.c)) / gain  # A(offset)
-        self.peaks, self.lattice_end, self.lattice_code = 0, -math.inf, 0
-        if peaks:  # bins for photon peaks lie below the code of this value ("Photon peaks")
-            self.lattice_end = self.lattice_edge(3 * peaks)
-            self.lattice_code, self.peaks = self.code(self.lattice_end), peaks
-        self.low, self.high = clipping.get("low"), clipping.get("high")
-        both, grids = (self.low, self.high), range(self.phases)
-        self.ends = [[None if end is None else self.code(end, grid) for end in both] for grid in grids]
+        self.lattice_end = self.lattice_code = -math.inf
+        if self.peaks:  # bins for photon peaks lie below the code of this value ("Photon peaks")
+            self.lattice_end = self.lattice_edge(3 * self.peaks)
+            self.lattice_code = self.code(self.lattice_end)
+        self.clipping = attributes.get("clipping_levels", {})
+        self.clips = [list(self.clips_of(phase)) for phase in range(self.phases)]
+
+    def clips_of(self, phase):
+        """Value of each clipping level, code of its bin, way out (-1 down, 1 up), side of its label."""
+        for name, level in sorted(self.clipping.items(), reverse=True):  # low, high
+            of = self.code(level, phase)
+            above = self.anscombe(level) / self.step - self.shift(phase) >= of
+            yield level, of, 1 if name == "high" else -1, 1 if above else -1
 
     def anscombe(self, values):
-        z, c = values.astype(np.float64), float(self.c)
-        light = 2 / self.gain * np.sqrt(self.gain * np.maximum(z - self.offset, 0.0) + c)
-        return np.where(z >= self.offset, light, self.dark + (z - self.offset) / math.sqrt(c))
-
-    def stabilize(self, value):
-        """``A`` of one value, rounded as FORMAT.md says for the lattice of photon peaks."""
-        above, c = value - self.offset, float(self.c)
-        root = 2 / self.gain * math.sqrt(self.gain * max(above, 0.0) + c)
-        return root + min(above, 0.0) / math.sqrt(c)
+        """``A`` of numbers, or of one number, rounded as FORMAT.md says."""
+        above, c = np.asarray(values, np.float64) - self.offset, float(self.c)
+        root = 2 / self.gain * np.sqrt(self.gain * np.maximum(above, 0.0) + c)
+        return root + np.minimum(above, 0.0) / math.sqrt(c)
 
     def counts_of_unquantized(self, stabilized):
         c = float(self.c)
@@ -199,18 +203,15 @@ class Model:
         photon, part = divmod(index + 1, 3)
         return math.ceil(self.offset + self.gain * ((20 * photon + (-10, -7, 7)[part]) / 20))
 
-    def in_lattice(self, code):
-        return self.peaks > 0 and code < self.lattice_code
-
     def lattice_point(self, code):
         photon, part = divmod(code - self.lattice_code + 3 * self.peaks + 1, 3)
         return self.offset + self.gain * ((40 * photon + (-17, 0, 17)[part]) / 40)
 
     def threshold(self, code, phase):
         """Least value with this code: an exact comparison, so no rounding moves a bin edge."""
-        if self.peaks and code <= self.lattice_code:
+        if code <= self.lattice_code:
             return self.lattice_edge(code - self.lattice_code + 3 * self.peaks)
-        n = 2 * self.phases * (code - 1) + 2 * phase + 1 if self.phases > 1 else 2 * code - 1
+        n = 2 * self.phases * (code - 1) + 2 * phase + 1
         b = n * self.s / (2 * self.phases)
         if n > 0 and b * b >= 4 * self.c / self.g**2:
             base, root, sign = self.o - self.c / self.g + self.g / 4 * b * b, Fraction(0), 1
@@ -233,28 +234,28 @@ class Model:
             near = neighbour(near, 1)
         return near
 
-    def bins(self, first, last, phase):
-        """Representative, least and greatest value of each of the codes ``first..last``."""
-        edges = [self.threshold(code, phase) for code in range(first, last + 2)]
-        bins = []
-        for code, low, high in zip(range(first, last + 1), edges[:-1], edges[1:], strict=True):
-            if self.info:
-                high -= 1
-                if self.phases == 1:
-                    low, high = max(low, int(self.info.min)), min(high, int(self.info.max))
-            point = (low + high) / 2
-            if (code + self.shift(phase)) * self.step >= self.dark and (not self.info or high > low):
-                point -= self.gain * self.step**2 / 12
-            point = self.lattice_point(code) if self.in_lattice(code) else point
-            point = min(max(point, low), high if self.info else math.nextafter(high, low))
-            bins.append((self.within(point, low, high), low, high))
-        return bins
+    @cache  # noqa: B019
+    def bin(self, code, phase):
+        """Representative, least and greatest value of a code, as if there were no clipping levels."""
+        low, high = self.threshold(code, phase), self.threshold(code + 1, phase)
+        if self.info:
+            high -= 1
+            if self.phases == 1:
+                low, high = max(low, int(self.info.min)), min(high, int(self.info.max))
+        point = (low + high) / 2
+        if (code + self.shift(phase)) * self.step >= self.dark and (not self.info or high > low):
+            point -= self.gain * self.step**2 / 12
+        point = self.lattice_point(code) if code < self.lattice_code else point
+        point = min(max(point, low), high if self.info else math.nextafter(high, low))
+        if not self.info:  # the nearest float of the dtype may lie outside
+            point = self.dtype.type(point)
+            away = int(float(point) < low) - int(float(point) >= high)
+            point = np.nextafter(point, self.dtype.type(away * np.inf)) if away else point
+        return point, low, high
 
     def code(self, value, phase=0):
         """Code of a value, as if there were no clipping levels."""
-        code = round(float(self.anscombe(np.array(value))) / self.step - self.shift(phase))
-        if value < self.lattice_end:
-            code = self.lattice_code + math.floor(3 * (value - self.lattice_end) / self.gain)
+        code = round(self.anscombe(value) / self.step - self.shift(phase))
         while self.threshold(code, phase) > value:
             code -= 1
         while self.threshold(code + 1, phase) <= value:
@@ -263,107 +264,70 @@ class Model:
 
     def uncut(self, code, phase):
         """Code of the bin that a code is, or is a part of ("Clipping levels")."""
-        low, high = self.ends[phase]
-        if low is not None and code < low:
-            return min(code + 2, low)
-        if high is not None and code > high:
-            return max(code - 2, high)
+        for _, of, out, _ in self.clips[phase]:
+            if (code - of) * out > 0:
+                return code - out * min(2, abs(code - of))
         return code
 
-    def part(self, code, point, first, last, phase):
-        """Point, least and greatest value of a code, given those of its bin."""
-        low, high = self.ends[phase]
-        a, b = first, last
-        if low is not None and low - 2 <= code <= low:
-            a = {low: self.low + 1, low - 1: self.low}.get(code, a)
-            b = {low - 1: self.low, low - 2: self.low - 1}.get(code, b)
-        if high is not None and high <= code <= high + 2:
-            a = {high + 1: self.high, high + 2: self.high + 1}.get(code, a)
-            b = {high: self.high - 1, high + 1: self.high}.get(code, b)
+    @cache  # noqa: B019
+    def part(self, code, phase):
+        """Point, least and greatest value of a code, which may be a part of a bin."""
+        whole = self.uncut(code, phase)
+        point, first, last = self.bin(whole, phase)
+        point, a, b = self.better_points.get(whole, point), first, last
+        for level, of, out, _ in self.clips[phase]:
+            if code == of + out:
+                a = b = level
+            elif code in (of, of + 2 * out):
+                a, b = (level + 1, b) if (code == of) == (out < 0) else (a, level - 1)
         is_part = (a, b) != (first, last) and a <= b
         return ((a + b) / 2 if is_part and not a <= point <= b else point), a, b
 
-    def within(self, point, low, high):
-        """A point as a number of the dtype; the nearest may lie outside ``low <= number < high``."""
-        if self.info:
+    @cached_property
+    def better_points(self):
+        few = self.info and self.phases == 1 and self.gain < 5 and self.c < 25  # integers to a bin
+        return points_at_low_light(self) if few else {}
+
+    def count(self, code, phase):
+        """Count of a code: the point of its bin; a whole number is dithered by the phase of the sample."""
+        point, low, high = self.part(code, phase % self.phases)
+        if not self.info:
             return point
-        near = self.dtype.type(point)
-        if float(near) < low:
-            return np.nextafter(near, self.dtype.type(np.inf))
-        return np.nextafter(near, self.dtype.type(-np.inf)) if float(near) >= high else near
+        dither = 0.5 if self.c >= 2500 else ((7 * phase + 3) % 16 + 0.5) / 16
+        value = min(max(math.floor(point + dither), low), high)
+        return min(max(value, int(self.info.min)), int(self.info.max))
 
-    def counts(self, codes, phases):
-        """Counts of codes: the point of each bin; whole numbers are dithered by the phase of the sample."""
-        first, last = int(codes.min()), int(codes.max())
-        few = self.info and self.phases == 1 and self.gain < 5 and self.c < 25
-        better = points_at_low_light(self) if few else {}
-        out = np.empty(codes.shape, self.dtype)
+    def label(self, code, phase):
+        """Stabilized value of a code."""
+        shift = self.shift(phase)
+        for level, of, out, side in reversed(self.clips[phase % self.phases]):
+            if code == of + out:
+                dark = level < self.lattice_end
+                return self.anscombe(level) if dark else (4 * (of + shift) + side) * (self.step / 4)
+        code = self.uncut(code, phase % self.phases)
+        dark = code < self.lattice_code
+        return self.anscombe(self.lattice_point(code)) if dark else self.step * (code + shift)
+
+    def values(self, codes, phases, stabilized):
+        """Stabilized values of codes, or counts."""
+        out = np.empty(codes.shape, np.float64 if stabilized else self.dtype)
+        of = self.label if stabilized else self.count
         for phase in range(16):
-            if phase < self.phases:
-                grid = phase
-                wholes = [(code, self.uncut(code, phase)) for code in range(first, last + 1)]
-                least_code, most_code = wholes[0][1], wholes[-1][1]
-                bins = self.bins(least_code, most_code, phase)
-                bins = dict(zip(range(least_code, most_code + 1), bins, strict=True))
-            row = [better.get(w, bins[w][0]) for _, w in wholes]
-            if self.info:
-                cut = [(code, x, *bins[w][1:]) for (code, w), x in zip(wholes, row, strict=True)]
-                parts = [self.part(*one, grid) for one in cut]
-                part = 0.5 if self.c >= 2500 else ((7 * phase + 3) % 16 + 0.5) / 16
-                least, most = int(self.info.min), int(self.info.max)
-                row = [min(max(math.floor(x + part), a), b) for x, a, b in parts]
-                row = [min(max(x, least), most) for x in row]
             chosen = phases == phase
-            out[chosen] = np.array(row, self.dtype)[codes[chosen] - first]
+            out[chosen] = mapped(lambda code, phase=phase: of(code, phase), codes[chosen], out.dtype)
         return out
 
-    def stabilized(self, codes, phases):
-        out = np.empty(codes.shape)
-        for phase in range(self.phases):
-            u = self.shift(phase)
-            chosen = phases == phase if self.phases > 1 else np.ones(codes.shape, bool)
-            here, which = np.unique(codes[chosen], return_inverse=True)
-            levels = {code: (4 * (of + u) + side) * (self.step / 4) for code, of, side in self.marks(phase)}
-            for end, of, away in zip((self.low, self.high), self.ends[phase], (-1, 1), strict=True):
-                if end is not None and end < self.lattice_end:
-                    levels[of + away] = self.stabilize(end)
-            wholes = [self.uncut(code, phase) for code in here.tolist()]
-            row = [
-                self.stabilize(self.lattice_point(k)) if self.in_lattice(k) else self.step * (k + u)
-                for k in wholes
-            ]
-            row = [levels.get(code, label) for code, label in zip(here.tolist(), row, strict=True)]
-            out[chosen] = np.array(row)[which.ravel()]
-        return out
-
-    def marks(self, phase):
-        """Of each clipping level its code, that of its bin, and the side of the bin's label its own is on."""
-        for end, of, away in zip((self.low, self.high), self.ends[phase], (-1, 1), strict=True):
-            if end is not None:
-                above = float(self.anscombe(np.array(end))) / self.step - self.shift(phase) >= of
-                yield of + away, of, 1 if above else -1
-
-    def codes_of_labels(self, labels):
-        """Codes of the labels of layout plain."""
-        unit = self.step / 4 if self.low is not None or self.high is not None else self.step
-        marked = np.rint(labels / unit).astype(np.int64)
-        require(np.array_equal(marked * unit, labels), "a label is not on the grid")
-        if unit == self.step:
-            return marked
-        levels = {4 * of + side: code for code, of, side in self.marks(0)}
-        low, high = self.ends[0]
-        if high is not None:  # a label stands for the part above a level where there is none below
-            high -= self.threshold(high, 0) == self.high
-        if low is not None:
-            low += self.threshold(low + 1, 0) == self.low + 1
-        values, which = np.unique(marked, return_inverse=True)
-        codes = []
-        for label in values.tolist():
-            require(label % 4 == 0 or label in levels, "a label is of no code")
-            code = label // 4
-            code += 2 * (high is not None and code > high) - 2 * (low is not None and code < low)
-            codes.append(levels.get(label, code))
-        return np.array(codes)[which].reshape(labels.shape)
+    def code_of_label(self, label):
+        """Code of a label of layout plain; of the parts beside a level, the inner one unless it is empty."""
+        clips, quarters = self.clips[0], round(4 * label / self.step)
+        levels = {4 * of + side: of + out for _, of, out, side in clips}
+        on_grid = quarters * (self.step / 4) == label and (quarters % 4 == 0 or quarters in levels)
+        require(on_grid, "a label is of no code")
+        code = quarters // 4
+        for level, of, out, _ in clips:
+            inner_is_empty = self.threshold(of + (out < 0), 0) == level + (out < 0)
+            code += 2 * out if (quarters // 4 - of) * out + inner_is_empty > 0 else 0
+        return levels.get(quarters, code)
 
 
 def falling_exponential(x):
@@ -393,12 +357,12 @@ def points_at_low_light(model):
     """Points of the bins of few integers, chosen so that means over pixels are right ("Representatives")."""
     first = model.code(math.floor(model.offset - 8 * math.sqrt(model.variance)))
     last = model.code(math.ceil(model.offset + 24 * model.gain))
-    bins = {first + i: bin for i, bin in enumerate(model.bins(first, last, 0)) if bin[1] < bin[2]}
+    bins = {code: bin for code in range(first, last + 1) if (bin := model.bin(code, 0))[1] < bin[2]}
     if not bins:
         return {}
     start, low, high = (np.array(row, float) for row in zip(*bins.values(), strict=True))
     least, read = int(np.iinfo(model.dtype).min), max(math.sqrt(model.variance), model.gain / 2)
-    shares, sums = np.zeros((81, len(bins))), np.zeros(81)
+    shares = np.zeros((81, len(bins) + 1))  # of each bin; the last is the mean value
     for n in range(81):
         middle = model.offset + model.gain * n
         for k, (_, a, b) in enumerate(bins.values()):
@@ -406,29 +370,28 @@ def points_at_low_light(model):
                 below = 0.0 if z == least else normal_share((z - 0.5 - middle) / read)
                 chance = normal_share((z + 0.5 - middle) / read) - below
                 shares[n, k] += chance
-                sums[n] += chance * z
-    rows, targets, light = [], [], 0.1
+                shares[n, -1] += chance * z
+    rows, light = [], 0.1
     for _ in range(25):
         spread = math.sqrt(model.gain * model.gain * light + model.variance)
-        weight, row, target = falling_exponential(light), np.zeros(len(bins)), 0.0
+        weight, row = falling_exponential(light), np.zeros(len(bins) + 1)
         for n in range(81):
             weight = weight * light / n if n else weight
-            row, target = row + weight * shares[n], target + weight * sums[n]
+            row = row + weight * shares[n]
         rows.append(row / spread)
-        targets.append(target / spread)
         light *= 1.25
     keep = 0.001 / (high - low) ** 2
     x, best, smallest, weights = start.copy(), start, math.inf, [1.0] * 25
     for _ in range(16):
-        off = [abs(np.cumsum(row * x)[-1] - target) for row, target in zip(rows, targets, strict=True)]
+        off = [abs(np.cumsum(row[:-1] * x)[-1] - row[-1]) for row in rows]
         if max(off) < smallest:
             smallest, best = max(off), x.copy()
         if smallest < 0.016:
             break
         weights = [1.5 * w if d > 0.016 else w for w, d in zip(weights, off, strict=True)]
         normal, right = np.diag(keep), keep * start
-        for weight, row, target in zip(weights, rows, targets, strict=True):
-            normal, right = normal + weight * np.outer(row, row), right + weight * row * target
+        for weight, (*row, target) in zip(weights, rows, strict=True):
+            normal, right = normal + weight * np.outer(row, row), right + weight * np.array(row) * target
         for _ in range(300):
             before = x.copy()
             for k in range(len(x)):
@@ -447,130 +410,111 @@ def unfold(residual):
     return residual >> 1 ^ -(residual & 1)
 
 
-def shares_of(ranks):
-    """Share of 4096 slots of each symbol, from its rank."""
+def slots_of(ranks):
+    """Symbol, first slot and number of slots of each of 4096 slots, from the rank of every symbol."""
     weights = [round(2 ** (16 - (rank - 1) / 4)) if rank else 0 for rank in ranks]
     shares = [max(1, 4096 * weight // sum(weights)) if weight else 0 for weight in weights]
     shares[shares.index(max(shares))] += 4096 - sum(shares)
-    return shares
-
-
-class RangeDecoder:
-    """Four states that take 16-bit words and give symbols."""
-
-    def __init__(self, words):
-        require(len(words) >= 8, "a coded band has no states")
-        self.states = [words[2 * i] + (words[2 * i + 1] << 16) for i in range(4)]
-        self.words, self.at = words, 8
-
-    def step(self, state, bits, start, share):
-        x = self.states[state]
-        x = share * (x >> bits) + (x & (1 << bits) - 1) - start
-        if x < 65536:
-            require(self.at < len(self.words), "a coded band ends early")
-            x, self.at = x << 16 | self.words[self.at], self.at + 1
-        self.states[state] = x
-
-    def bits(self, state, count):
-        value = self.states[state] & (1 << count) - 1
-        self.step(state, count, value, 1)
-        return value
-
-    def value(self, state, slots):
-        symbol, start, share = slots[self.states[state] & 4095]
-        self.step(state, 12, start, share)
-        if symbol < 32:
-            return symbol
-        extra = (symbol - 32) // 2 + 4
-        low = 0
-        for shift in range(0, extra, 16):
-            low |= self.bits(state, min(16, extra - shift)) << shift
-        return (2 + (symbol & 1) << extra) + low
-
-
-def slots_of(ranks):
     slots = []
-    for symbol, share in enumerate(shares_of(ranks)):
+    for symbol, share in enumerate(shares):
         slots += [(symbol, len(slots), share)] * share
     return slots
 
 
-def decode_band(words, levels):
-    """Return the residuals of one band, as one list for each level."""
-    coder = RangeDecoder(words)
-    symbols, counts = coder.bits(0, 8), []
+def decode_band(words, size, levels):
+    """Return the ``size`` residuals of one band, as one array for each level."""
+    require(len(words) >= 8, "a coded band has no states")
+    states, rest = [words[2 * i] + (words[2 * i + 1] << 16) for i in range(4)], iter(words[8:])
+
+    def step(i, bits, start, share):
+        x = share * (states[i] >> bits) + (states[i] & (1 << bits) - 1) - start
+        states[i] = x if x >= 65536 else x << 16 | next(rest, 0)
+
+    def take(i, bits):
+        value = states[i] & (1 << bits) - 1
+        step(i, bits, value, 1)
+        return value
+
+    def take_value(i, slots):
+        symbol, start, share = slots[states[i] & 4095]
+        step(i, 12, start, share)
+        extra = (symbol - 32) // 2 + 4
+        return symbol if symbol < 32 else (2 + (symbol & 1) << extra) + take(i, extra)
+
+    symbols, counts = take(0, 8), []
     for _ in range(levels):
         count, shift, group = 0, 0, 128
         while group & 128:
-            group = coder.bits(0, 8)
+            group = take(0, 8)
             count, shift = count | (group & 127) << shift, shift + 7
         counts.append(count)
-    kinds = slots_of([coder.bits(0, 8) for _ in range(coder.bits(0, 8))])
+    require(sum(counts) == size, "a coded band has another number of residuals")
+    of_steps = slots_of([take(0, 8) for _ in range(take(0, 8))])
     ranks, tables = [0] * symbols, []
     for count in counts:
-        if count:
-            steps = [coder.value(0, kinds) for _ in range(symbols)]
-            ranks = [rank + unfold(d) for rank, d in zip(ranks, steps, strict=True)]
+        ranks = [rank + unfold(take_value(0, of_steps)) for rank in ranks] if count else ranks
         tables.append(slots_of(ranks) if count else [])
-    out = [
-        [coder.value(i & 3, table) for i in range(count)] for count, table in zip(counts, tables, strict=True)
-    ]
-    require(coder.at == len(words) and coder.states == [65536] * 4, "a coded band was altered")
+    pairs = zip(counts, tables, strict=True)
+    out = [np.array([take_value(i & 3, table) for i in range(count)], np.int64) for count, table in pairs]
+    require(next(rest, None) is None and states == [65536] * 4, "a coded band was altered")
     return out
 
 
 # ---- predictors ------------------------------------------------------------------------------------------
 
 
-def follow(mean, frame, rate):
-    return mean + ((frame * 128 - mean) * rate + 64 >> 7)
+AROUND = [(0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (0, 2), (2, 0), (2, 2)]  # N S W E NW NE SW SE
 
 
 def neighbours(plane):
-    """The eight neighbours of each pixel, edges repeated: N S W E NW NE SW SE."""
-    p = np.pad(plane, 1, mode="edge")
-    sides = [p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:]]
-    return [*sides, p[:-2, :-2], p[:-2, 2:], p[2:, :-2], p[2:, 2:]]
+    """The eight neighbours of each pixel, edges repeated."""
+    padded, (rows, columns) = np.pad(plane, 1, mode="edge"), plane.shape
+    return [padded[r : r + rows, c : c + columns] for r, c in AROUND]
 
 
-def restore(header, residuals, weights, shape):
-    """Codes ``(T, R, C)`` of one band; ``residuals`` is an array of that shape, or lists by level."""
+# A header has one weight for neighbours that mirror each other; predictor "moving" has one for each.
+MIRRORED = [0, 1, 1, 2, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def weights_of(header, weights, t):
+    """Sixteen weights: mean, its neighbours, frame before, its sides, W N NW NE of this frame, 1."""
+    predictor = header["predictor"]
+    if predictor == 1:  # mean
+        return [256] + 15 * [0]
+    if predictor == 5:  # moving
+        return weights[t].tolist()
+    row = header["weights"][0 if t == 0 or predictor == 4 else 1][MIRRORED].tolist()
+    return row[:11] + 4 * [0] + row[15:] if predictor == 2 else row  # 2: past
+
+
+def restore(header, levels, weights, shape):
+    """Codes ``(T, R, C)`` of one band from its residuals: an array for each level, or one array of all."""
     predictor, mask = header["predictor"], (1 << 8 * header["width"]) - 1
-    codes = np.zeros(shape, np.int64)
     if predictor == 0:
-        return residuals
+        return levels[0].reshape(shape)
+    codes = np.zeros(shape, np.int64)
     first = 128 * (int(header["weights"][0, 10]) >> 8) if predictor == 1 else 0
     mean, previous = np.full(shape[1:], first, np.int64), np.zeros(shape[1:], np.int64)
-    taken = None if isinstance(residuals, np.ndarray) else [iter(level) for level in residuals]
+    left = [iter(level.tolist()) for level in levels]
     for t in range(shape[0]):
         rate = max(128 // (t + 1), header["rate"])
         if predictor == 4:  # spatial: every frame is a first one
             rate, mean, previous = 128, np.zeros_like(mean), np.zeros_like(mean)
-        if predictor == 1:
-            codes[t] = ((mean + 64 >> 7) + unfold(residuals[t])) & mask
+        w, sides = weights_of(header, weights, t), sum(neighbours(previous)[:4])
+        terms = zip(w[:11], [mean, *neighbours(mean), previous, sides], strict=True)
+        past = sum((weight * term for weight, term in terms), w[15] * 128 + (1 << 14))
+        if predictor in (1, 2):  # no pixel depends on others of its frame
+            codes[t] = ((past >> 15) + unfold(levels[0].reshape(shape)[t])) & mask
         else:
-            around, sides = neighbours(mean), sum(neighbours(previous)[:4])
-            if predictor == 5:
-                w, terms = weights[t], [mean, *around, previous, sides]
-            else:
-                w = header["weights"][0 if t == 0 or predictor == 4 else 1]
-                corners = sum(around[4:])
-                terms = [mean, around[0] + around[1], around[2] + around[3], corners, previous, sides]
-            w = [int(number) for number in w]
-            past = sum(w[i] * term for i, term in enumerate(terms)) + w[-1] * 128 + (1 << 14)
-            if predictor == 2:
-                codes[t] = ((past >> 15) + unfold(residuals[t])) & mask
-            else:
-                now = w[-5:-1]
-                own = residuals[t].tolist() if taken is None else taken
-                codes[t] = restore_frame(past, mean, now, own, mask, taken is not None)
-        mean, previous = follow(mean, codes[t], rate), codes[t] * 128
-    if taken is not None:
-        require(all(next(level, None) is None for level in taken), "residuals of a level are left over")
+            codes[t] = restore_frame(past, mean, w[11:15], left, mask)
+        mean = mean + ((codes[t] * 128 - mean) * rate + 64 >> 7)
+        previous = codes[t] * 128
+    none_left = predictor < 3 or all(next(level, None) is None for level in left)
+    require(none_left, "residuals of a level are left over")
     return codes
 
 
-def restore_frame(past, mean, weights, residuals, mask, by_level):
+def restore_frame(past, mean, weights, left, mask):
     """One frame, pixel by pixel, since each is predicted from its west and northern neighbours."""
     west, north, north_west, north_east = weights
     edge = np.pad(mean, 1, mode="edge").tolist()
@@ -580,12 +524,9 @@ def restore_frame(past, mean, weights, residuals, mask, by_level):
         for c, total in enumerate(base):
             total += west * row[c] + north * above[c + 1] + north_west * above[c] + north_east * above[c + 2]
             predicted = total >> 15
-            if by_level:
-                residual = next(residuals[min(predicted & mask, len(residuals) - 1)], None)
-                require(residual is not None, "a level has too few residuals")
-            else:
-                residual = residuals[r][c]
-            row[c + 1] = (predicted + (residual >> 1 ^ -(residual & 1)) & mask) << 7
+            residual = next(left[min(predicted & mask, len(left) - 1)], None)
+            require(residual is not None, "a level has too few residuals")
+            row[c + 1] = (predicted + unfold(residual) & mask) << 7
         above = row
         out.append([number >> 7 for number in row[1:-1]])
     return out
@@ -594,23 +535,20 @@ def restore_frame(past, mean, weights, residuals, mask, by_level):
 # ---- payloads of layout compact --------------------------------------------------------------------------
 
 HEADER = struct.Struct("<4s8BI q Q 4I 4d I 2B H 2I")
-FIELDS = [
-    *("magic", "major", "minor", "predictor", "width", "exact", "phases", "dtype", "axes", "frames"),
-    *("base", "checksum", "band_rows", "seed", "rate", "top", "gain", "offset", "variance", "step"),
-    *("crc", "body", "levels", "number", "weights_crc", "movie"),
-]
+FIELDS = """magic major minor predictor width exact phases dtype axes frames base checksum band_rows seed rate
+top gain offset variance step crc body levels number weights_crc movie"""
 
 
 def read_header(payload):
     require(len(payload) >= 96, "a payload is shorter than its header")
-    header = dict(zip(FIELDS, HEADER.unpack_from(payload), strict=True))
+    header = dict(zip(FIELDS.split(), HEADER.unpack_from(payload), strict=True))
     weights_at = 96 + 8 * header["axes"]
     size = weights_at + 88 + 4 * (header["exact"] & 4) + (header["exact"] & 8)
     whole = payload[:80] + bytes(4) + payload[84:size]
     require(header["magic"] == b"PHTN" and header["major"] == 2, "a payload is of no known version")
     require(zlib.crc32(whole) == header["crc"], "the header of a payload fails its checksum")
-    unknown = f"predictor {header['predictor']} is unknown: a newer version of photon_gpu wrote the payload"
-    require(header["predictor"] <= 5, unknown)
+    predictor = header["predictor"]
+    require(predictor <= 5, f"predictor {predictor} is unknown: a newer version of photon_gpu wrote it")
     header["shape"] = struct.unpack_from(f"<{header['axes']}Q", payload, 96)
     header["weights"] = np.frombuffer(payload, "<i4", 22, weights_at).reshape(2, 11)
     return header, payload[size:]
@@ -638,76 +576,71 @@ def split_planes(data, width):
 
 
 def read_codes(payload, chunk):
-    """Return the header, the codes ``(T, R, C)`` counted from base, or the values as they are."""
+    """Return ``exact`` of a payload, and its codes or, if that is 2, its values."""
     header, body = read_header(payload)
     shape, frames, width = header["shape"], header["frames"], header["width"]
     require(shape == tuple(chunk) and frames <= chunk[0], f"a chunk is of {frames} frames of {shape}")
-    rows, columns = math.prod(shape[1:-1]), shape[-1]
     if header["exact"] == 2:
         require(zlib.crc32(body) == header["checksum"] & 0xFFFFFFFF, "a chunk fails its checksum")
-        values = split_planes(body, width).view(DTYPES[header["dtype"]])
-        return header, values.reshape(frames, rows, columns)
+        return 2, split_planes(body, width).view(DTYPES[header["dtype"]]).reshape(frames, *shape[1:])
+    rows, columns, band_rows = math.prod(shape[1:-1]), shape[-1], header["band_rows"]
+    heights = [min(band_rows, rows - first) for first in range(0, rows, band_rows)]
+    weights, bands = read_residuals(header, body, [frames * height * columns for height in heights])
+    pairs = zip(bands, heights, strict=True)
+    codes = [restore(header, band, weights, (frames, height, columns)) for band, height in pairs]
+    codes = np.concatenate(codes, axis=1)
+    hashes = hashed(codes.ravel().astype(np.uint32), codes.size, ((16, 0x7FEB352D), (15, 1)))
+    require(int(hashes.sum(dtype=np.uint64)) == header["checksum"], "codes fail their checksum")
+    return header["exact"], codes.reshape(frames, *shape[1:]) + header["base"]
+
+
+def read_planes(take, sizes, width):
+    return [split_planes(take(width * size, "u1"), width).astype(np.int64) for size in sizes]
+
+
+def read_halves(take, sizes, width):
+    """Residuals of each band, stored in half bytes; 15 and more have the rest behind those of all bands."""
+    escaped = int(take(sum(-(-size // 65536) for size in sizes), "<u4").sum())
+    halves = [take((size + 1) // 2, "u1") for size in sizes]
+    escapes, bands, used = take(escaped, f"<u{width}").astype(np.int64), [], 0
+    for half, size in zip(halves, sizes, strict=True):
+        band = np.stack([half & 15, half >> 4], 1).ravel()[:size].astype(np.int64)
+        marks = np.flatnonzero(band == 15)
+        band[marks] += escapes[used : used + len(marks)]
+        used += len(marks)
+        bands.append(band)
+    require(used == escaped, "escapes are left over")
+    return bands
+
+
+def read_residuals(header, body, sizes):
+    """Weights of every frame, if there are any, and the residuals of each band, an array for each level."""
     at = 0
 
-    def take(count):
+    def take(count, dtype):
         nonlocal at
-        at += count
+        start, at = at, at + count * np.dtype(dtype).itemsize
         require(at <= len(body), "a payload ends early")
-        return body[at - count : at]
+        return np.frombuffer(body, dtype, count, start)
 
-    bands = range(0, rows, header["band_rows"])
-    heights = [min(header["band_rows"], rows - first) for first in bands]
-    sizes = [frames * height * columns for height in heights]
-    coded, packed, levels, weights = header["body"] == 2, header["body"] == 1, header["levels"], None
+    levels, width, weights = header["levels"], header["width"], None
     if header["predictor"] == 5:
-        data = take(64 * frames)
-        weights = split_planes(data, 4).view("<i4").reshape(frames, 16)
+        weights = split_planes(take(64 * header["frames"], "u1"), 4).view("<i4").reshape(-1, 16)
         require(zlib.crc32(weights.tobytes()) == header["weights_crc"], "the weights fail their checksum")
-    if levels and not coded:
-        counts = np.frombuffer(take(4 * len(sizes) * levels), "<u4").reshape(len(sizes), levels)
-    if packed:
-        segments = [-(-size // 65536) for size in sizes]
-        escaped = np.frombuffer(take(4 * sum(segments)), "<u4").tolist()
-    if coded:
-        lengths = np.frombuffer(take(4 * len(sizes)), "<u4").tolist()
-        residuals = [decode_band(np.frombuffer(take(2 * n), "<u2").tolist(), levels) for n in lengths]
-    elif packed:
-        halves = [np.frombuffer(take((size + 1) // 2), np.uint8) for size in sizes]
-        escapes = np.frombuffer(take(width * sum(escaped)), f"<u{width}").astype(np.int64)
-        residuals, used = [], 0
-        for half, size in zip(halves, sizes, strict=True):
-            band = np.stack([half & 15, half >> 4], 1).ravel()[:size].astype(np.int64)
-            marks = np.flatnonzero(band == 15)
-            band[marks] += escapes[used : used + len(marks)]
-            used += len(marks)
-            residuals.append(band)
-        require(used == len(escapes), "escapes are left over")
+    if header["body"] == 2:  # coded
+        lengths = take(len(sizes), "<u4").tolist()
+        words = [take(length, "<u2").tolist() for length in lengths]
+        bands = [decode_band(*band, levels) for band in zip(words, sizes, strict=True)]
     else:
-        residuals = [split_planes(take(width * size), width).astype(np.int64) for size in sizes]
+        counts = take(len(sizes) * levels, "<u4").reshape(len(sizes), levels)
+        read = read_halves if header["body"] == 1 else read_planes
+        pairs = zip(read(take, sizes, width), np.cumsum(counts, axis=1), strict=True)
+        bands = [np.split(band, ends[:-1]) for band, ends in pairs]
     require(at == len(body), "a payload is too long")
-    out = []
-    for number, height in enumerate(heights):
-        band, block = residuals[number], (frames, height, columns)
-        if levels and not coded:
-            band = [part.tolist() for part in np.split(band, np.cumsum(counts[number])[:-1])]
-        elif not levels:
-            band = band.reshape(block)
-        out.append(restore(header, band, weights, block))
-    codes = np.concatenate(out, axis=1)
-    index = np.arange(codes.size, dtype=np.uint64).astype(np.uint32)
-    h = codes.ravel().astype(np.uint32) + index * np.uint32(0x9E3779B1)
-    h ^= h >> np.uint32(16)
-    h *= np.uint32(0x7FEB352D)
-    h ^= h >> np.uint32(15)
-    require(int(h.sum(dtype=np.uint64)) == header["checksum"], "the codes of a chunk fail their checksum")
-    return header, codes
+    return weights, bands
 
 
 # ---- movies ----------------------------------------------------------------------------------------------
-
-
-def read_json(folder, name):
-    return json.loads((folder / name).read_text())
 
 
 class Movie:
@@ -715,7 +648,8 @@ class Movie:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.array, self.attributes = (read_json(self.folder, name) for name in (".zarray", ".zattrs"))
+        texts = ((self.folder / name).read_text() for name in (".zarray", ".zattrs"))
+        self.array, self.attributes = map(json.loads, texts)
         version, self.layout = self.attributes["codec_version"], self.attributes.get("layout", "plain")
         own = {"1": "plain", "2": "compact", "3": "lossless"}.get(version.split(".")[0])
         require(own == self.layout, f"version {version} is not known")
@@ -723,20 +657,12 @@ class Movie:
         self.dtype = np.dtype(self.attributes["original_dtype"])
         self.chunk_count = -(-self.shape[0] // self.chunks[0]) if self.shape[0] else 0
         manifest = self.folder / ".manifest.json"
-        self.files = read_json(self.folder, ".manifest.json")["files"] if manifest.exists() else {}
-        models = self.attributes.get("channel_models")
-        self.axis = models["axis"] if models else None
-        self.models = [self.model_of(one) for one in (models["models"] if models else [self.attributes])]
-        require(not models or self.shape[self.axis] == len(self.models), "there is not a model per channel")
-
-    def model_of(self, attributes):
-        names = ("anscombe_gain", "anscombe_offset", "anscombe_variance")
-        if names[0] not in attributes:
-            return None
-        step, seed = self.attributes.get("quantization_step"), self.attributes.get("dither_seed")
-        clipping = attributes.get("clipping_levels", {})
-        peaks = attributes.get("photon_peaks", 0)
-        return Model(*(attributes[name] for name in names), step, self.dtype, seed, clipping, peaks)
+        self.files = json.loads(manifest.read_text())["files"] if manifest.exists() else {}
+        models = self.attributes.get("channel_models", {"axis": None, "models": [self.attributes]})
+        self.axis = models["axis"]
+        self.models = [Model(one, self) if "anscombe_gain" in one else None for one in models["models"]]
+        channels = 1 if self.axis is None else self.shape[self.axis]
+        require(len(self.models) == channels, "there is not a model per channel")
 
     def file(self, number):
         name = ".".join([str(number)] + ["0"] * (len(self.shape) - 1))
@@ -755,34 +681,25 @@ class Movie:
         else:
             whole = np.frombuffer(data, self.array["dtype"]).reshape(self.chunks)
             parts = [whole] if self.axis is None else np.moveaxis(whole, self.axis, 0)
-        both = zip(parts, self.models, strict=True)
-        decoded = [self.channel(part, model, frames, stabilized) for part, model in both]
+        decoded = [self.channel(*pair, frames, stabilized) for pair in zip(parts, self.models, strict=True)]
         return decoded[0] if self.axis is None else np.stack(decoded, self.axis)
 
     def channel(self, data, model, frames, stabilized):
         """Frames of one channel of a chunk: of its payload, labels or values."""
         chunk = [size for axis, size in enumerate(self.chunks) if axis != self.axis]
-        shape = (frames, *chunk[1:])
-        if self.layout == "lossless":
-            return model.anscombe(data[:frames]) if stabilized else data[:frames]
-        phases = phases_of(chunk, model.seed or 0)[:frames]
-        if self.layout == "plain":
-            labels = data[:frames]
-            if not model.step:
-                return labels if stabilized else model.counts_of_unquantized(labels)
-            codes = model.codes_of_labels(labels)
-        else:
-            header, codes = read_codes(data, chunk)
-            codes = codes.reshape(shape)
-            if header["exact"] == 2:
-                return model.anscombe(codes) if stabilized else codes
-            codes = codes + header["base"]
-            if header["exact"] == 1:
-                if not stabilized:
-                    return codes.astype(self.dtype)
-                values, which = np.unique(codes, return_inverse=True)
-                codes = np.array([model.code(int(value)) for value in values])[which].reshape(shape)
-        return model.stabilized(codes, phases) if stabilized else model.counts(codes, phases)
+        exact = 2 if self.layout == "lossless" else 0
+        if self.layout == "compact":
+            exact, data = read_codes(data, chunk)
+        data = data[:frames]
+        if exact == 2:  # the values as they are
+            return model.anscombe(data) if stabilized else data
+        if exact == 1 and not stabilized:
+            return data.astype(self.dtype)
+        if self.layout == "plain" and not model.step:
+            return data if stabilized else model.counts_of_unquantized(data)
+        if self.layout == "plain" or exact == 1:
+            data = mapped(model.code if exact else model.code_of_label, data, np.int64)
+        return model.values(data, phases_of(chunk, model.seed or 0)[:frames], stabilized)
 
 
 def main(arguments):
@@ -791,8 +708,7 @@ def main(arguments):
     if len(names) != 2:
         sys.exit(__doc__)
     movie = Movie(names[0])
-    dtype = np.float64 if stabilized else movie.dtype
-    out = np.lib.format.open_memmap(names[1], "w+", dtype, movie.shape)
+    out = np.lib.format.open_memmap(names[1], "w+", "f8" if stabilized else movie.dtype, movie.shape)
     for number in range(movie.chunk_count):
         first = number * movie.chunks[0]
         out[first : first + movie.chunks[0]] = movie.chunk(number, stabilized)
