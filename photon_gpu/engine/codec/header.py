@@ -359,7 +359,11 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         weights=weights,
     )
     if not (
-        1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)
+        1 <= frames <= header.block[0]
+        and band_rows >= 1
+        and 1 <= rate <= 128
+        and top < 1 << (8 * width)
+        and (header.exact or abs(base) < 1 << 62)  # arithmetic on codes stays in 64 bits
     ):
         raise CorruptDataError("the header of a chunk holds a value outside its allowed range")
     most_rows = most_band_rows(header.block[2])
