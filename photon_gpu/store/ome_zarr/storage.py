@@ -176,8 +176,8 @@ class OmeZarrStorage(Storage):
         with self._lock:
             if number in self._pending.get(shard, {}):
                 self._read_back.add(number)
-                return self._pending[shard][number] == data
-        if self._read_chunk(number) != data:
+                return _same(self._pending[shard][number], data)
+        if not _same(self._read_chunk(number), data):
             return False
         with self._lock:
             self._kept[number] = manifest.entry(data)
@@ -540,9 +540,12 @@ def refuse_ome_zarr(storage: Storage, what: str, remedy: str) -> None:
     remedy : str
     """
     if storage.root.endswith(SUFFIX) or isinstance(storage, OmeZarrStorage):
-        raise InvalidInputError(
-            f"{storage.url}: {what} cannot write OME-Zarr yet: {remedy}"
-        )
+        raise InvalidInputError(f"{storage.url}: {what} cannot write OME-Zarr yet: {remedy}")
+
+
+def _same(one: bytes, other: bytes | memoryview) -> bool:
+    """Compare bytes as arrays, which is much faster than comparing them with a memoryview."""
+    return np.array_equal(np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8))
 
 
 def _below(name: str) -> str:
