@@ -66,7 +66,7 @@ def _one_channel(movie: Movie, axis: int, number: int) -> Any:
 
 
 def _name_of(movie: Movie) -> str:
-    return movie.url.rstrip("/").rpartition("/")[2].removesuffix(".zarr")
+    return movie.url.rstrip("/").rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
 
 
 def _layer(movie: Movie, data: Any, axes: tuple[str, ...], look: dict[str, Any]) -> Layer:

@@ -40,17 +40,17 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (OSError, NotImplementedError, AttributeError)
 
 
-def write_file(path: str, data: bytes | memoryview) -> None:
-    """Replace a file completely, or leave it unchanged."""
-    write_unlisted(path, data)
+def write_file(path: str, *parts: bytes | memoryview) -> None:
+    """Replace a file completely by one that consists of these parts, or leave it unchanged."""
+    write_unlisted(path, *parts)
     sync_folder(os.path.dirname(path))
 
 
-def write_unlisted(path: str, data: bytes | memoryview) -> None:
+def write_unlisted(path: str, *parts: bytes | memoryview) -> None:
     """Like :func:`write_file`, but the name survives a power cut only after :func:`sync_folder`."""
     partial_path = _partial_path(path)
     try:
-        _write_partial(partial_path, data)
+        _write_partial(partial_path, *parts)
         rename(partial_path, path)
     except BaseException:
         remove(partial_path)
@@ -291,7 +291,7 @@ def _partial_path(path: str) -> str:
     return os.path.join(os.path.dirname(path), f"{PARTIAL}{uuid.uuid4().hex[:12]}")
 
 
-def _write_partial(partial_path: str, data: bytes | memoryview, *, synced: bool = True) -> None:
+def _write_partial(partial_path: str, *parts: bytes | memoryview, synced: bool = True) -> None:
     """Create an unfinished file; the caller removes it after any error."""
     folder = os.path.dirname(partial_path)
     for attempts_left in reversed(range(100)):
@@ -304,7 +304,8 @@ def _write_partial(partial_path: str, data: bytes | memoryview, *, synced: bool 
             if not attempts_left:
                 raise
     try:
-        write_all(descriptor, data)
+        for part in parts:
+            write_all(descriptor, part)
         if synced:
             os.fsync(descriptor)
     finally:

@@ -30,8 +30,9 @@ def stored(tmp_path, shape=(23, 9, 11), **options):
     source.recording = source.recording.replace(
         pixel_size={"y": (0.5, "um"), "x": (0.25, "um")}, frame_rate=30.0, **options.pop("recording", {})
     )
-    pg.encode(source, tmp_path / "m.zarr", chunk_frames=5, check=False, **{"noise": TWO[0], **options})
-    return str(tmp_path / "m.zarr")
+    path = tmp_path / options.pop("name", "m.zarr")
+    pg.encode(source, path, chunk_frames=5, check=False, **{"noise": TWO[0], **options})
+    return str(path)
 
 
 def test_napari_finds_the_manifest():
@@ -56,6 +57,14 @@ def test_a_movie_is_a_lazy_layer_with_scale_units_and_contrast(tmp_path, monkeyp
     assert counts.min() <= low < high <= counts.max()
     assert (data.shape, data.ndim, data.dtype) == (counts.shape, 3, counts.dtype)
     np.testing.assert_array_equal(data[7, :, 2:5], counts[7, :, 2:5])
+
+
+def test_an_ome_zarr_movie_looks_like_one_in_a_folder(tmp_path):
+    ((folder, look, _),) = read([stored(tmp_path, layout="compact")], stack=False)
+    path = stored(tmp_path, layout="compact", name="m.ome.zarr")
+    ((data, ome_look, _),) = read([path], stack=False)
+    np.testing.assert_array_equal(data[...], folder[...])
+    assert {**ome_look, "metadata": {}} == {**look, "metadata": {}}
 
 
 @pytest.mark.parametrize("noise", [TWO[0], TWO], ids=["one model", "a model per channel"])

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -473,10 +473,7 @@ class OmeZarrStorage(Storage):
             crc = crc32(part, crc)
         path = f"{self.root}/{name}"
         if self.local:
-            durable.make_folder(str(PurePosixPath(path).parent))
-            with durable.replacing(path) as file:
-                for part in parts:
-                    file.write(part)
+            durable.write_file(path, *parts)
         else:
             with store_errors(lambda: f"writing {self.url}/{name}", self.store):
                 self.fs.pipe_file(path, b"".join(parts), **self.write_options)
