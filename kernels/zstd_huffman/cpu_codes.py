@@ -25,7 +25,7 @@ _LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
 _STATES = 1 << _LOG
 _WEIGHTS = LONGEST + 1
 _NEVER = np.uint32(0xFFFFFFFF)
-_ONE, _THREE = np.uint64(1), np.uint64(3)
+_ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 _BEFORE = 2
 _LOGARITHMS = np.array([round(math.log2(1 + i / 256) * 65536) for i in range(256)], np.int64)
 
@@ -99,26 +99,27 @@ def _merge(
     total: int,
     merged: NDArray[np.uint32],
     taken: NDArray[np.uint16],
+    first: int,
 ) -> int:
     """Merge two sorted lists, a leaf before a package that equals it; return half of the ``total`` items.
 
-    ``taken[n]`` is the number of leaves among the first ``n`` items. The list is made from both ends, two
-    chains of comparisons that do not wait for each other.
+    ``taken[n]`` is the number of leaves among the first ``n`` items. The ``first`` items are there already.
+    The list is made from both ends, two chains of comparisons that do not wait for each other.
     """
-    low, high = np.uint64(0), np.uint64(seen)
-    at, end, half = np.uint64(0), np.uint64(total), np.uint64(total >> 1)
-    taken[0] = 0
-    a, b = leaves[_BEFORE], packages[_BEFORE]
+    low, high = np.uint64(taken[first]), np.uint64(seen)
+    at, end = np.uint64(first), np.uint64(total)
+    half = (at + end) >> _ONE
+    a, b = leaves[low + _TWO], packages[at - low + _TWO]
     c, d = leaves[high + _ONE], packages[end - high + _ONE]
     while at < half:
         # The next items of both lists are loaded before the comparison tells which is needed.
         next_a, next_b = leaves[low + _THREE], packages[at - low + _THREE]
-        first = a <= b
-        merged[at] = a if first else b
-        low += np.uint64(first)
+        is_leaf = a <= b
+        merged[at] = a if is_leaf else b
+        low += np.uint64(is_leaf)
         at += _ONE
         taken[at] = low
-        a, b = (next_a if first else a), (b if first else next_b)
+        a, b = (next_a if is_leaf else a), (b if is_leaf else next_b)
         taken[end] = high
         next_c, next_d = leaves[high], packages[end - high]
         last = c > d
@@ -126,7 +127,7 @@ def _merge(
         merged[end] = c if last else d
         high -= np.uint64(last)
         c, d = (next_c if last else c), (d if last else next_d)
-    if total & 1:
+    if at < end:
         merged[at] = min(a, b)
         taken[end] = high
     return total >> 1
@@ -146,15 +147,22 @@ def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
     for i in range(seen):
         leaves[_BEFORE + i] = merged[i] = counts[order[i]]
     leaves[_BEFORE + seen] = _NEVER
-    packed = seen >> 1
+    packed, same, low = seen >> 1, 0, 0
     for i in range(seen + 1):
         taken[0, i] = i
     # All symbols have a bit or more, so the last of the lists need not be made.
     for depth in range(1, LONGEST - 1):
-        for i in range(packed):
+        # A list begins as the one before: up to a package that differs, and the leaves that precede it.
+        for i in range(same, packed):
             packages[_BEFORE + i] = merged[2 * i] + merged[2 * i + 1]
         packages[_BEFORE + packed] = _NEVER
-        packed = _merge(leaves, packages, seen, seen + packed, merged, taken[depth])
+        while low < seen and leaves[_BEFORE + low] <= packages[_BEFORE + same]:
+            low += 1
+        same += low
+        for i in range(same + 1):
+            taken[depth, i] = taken[depth - 1, i]
+        packed = _merge(leaves, packages, seen, seen + packed, merged, taken[depth], same)
+        same >>= 1
     # A list contributes its rarest symbols. ``ends`` counts the lists by how many symbols they contribute.
     ends, needed = np.zeros(SYMBOLS + 1, np.uint8), 2 * (2 * seen - 2 - seen)
     for depth in range(LONGEST - 2, -1, -1):
