@@ -17,7 +17,7 @@ from photon_gpu.kernels import cpu
 from photon_gpu.kernels.cpu_cache import jit
 from photon_gpu.kernels.cpu_predict import predict
 from photon_gpu.kernels.cpu_rans import code_levels
-from photon_gpu.kernels.cpu_sqrt_quantize import cut_codes, quantize_sqrt
+from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt, quantize_sqrt_cut
 
 
 class ByRoot(NamedTuple):
@@ -132,8 +132,7 @@ def _by_root(how, values, pitch, first, out):  # type: ignore[no-untyped-def]
 
 
 def _by_cut_root(how, values, pitch, first, out):  # type: ignore[no-untyped-def]
-    quantize_sqrt(values[first:], pitch, how.model, how.base, out)
-    cut_codes(values[first:], pitch, how.low, how.high, out)
+    quantize_sqrt_cut(values[first:], pitch, how.model, how.base, how.low, how.high, out)
 
 
 def _by_table(how, values, pitch, first, out):  # type: ignore[no-untyped-def]

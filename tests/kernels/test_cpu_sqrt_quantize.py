@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.kernels.cpu_sqrt_quantize import cut_codes, quantize_sqrt
+from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt, quantize_sqrt_cut
 
 ONE = np.float32(1)
 
@@ -39,12 +39,24 @@ def test_root_above_and_line_below(frames, samples, pitch, out_dtype, dtype):
 
 def test_levels_have_codes_of_their_own():
     values = np.array([1, 2, 3, 4, 5, 6, 99, 99], np.int16)
-    out = np.full((2, 3), 10, np.uint8)
-    cut_codes(values, 3, 2, 5, out)
+    flat = np.array([0, 0, 1, 0, 10], np.float32)  # code 10 for every value
+    out = np.empty((2, 3), np.uint8)
+    quantize_sqrt_cut(values, 3, flat, 0, 2, 5, out)
     assert out.tolist() == [[8, 9, 10], [10, 11, 12]]
-    out = np.full((1, 6), 10, np.int32)
-    cut_codes(values[:6], 6, -40000, 40000, out)
+    out = np.empty((1, 6), np.int32)
+    quantize_sqrt_cut(values[:6], 6, flat, 0, -40000, 40000, out)
     assert (out == 10).all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(-9, 1), (1, 9), (2, 3), (-9, 9)])
+def test_only_frames_that_reach_a_level_are_cut(low, high):
+    values = np.array([1, 2, 2, 2, 3, 2], np.int16)
+    plain, cut = np.empty((2, 3), np.uint8), np.empty((2, 3), np.uint8)
+    line = np.array([0, 0, 1, 1, 0], np.float32)
+    quantize_sqrt(values, 3, line, -5, plain)
+    quantize_sqrt_cut(values, 3, line, -5, low, high, cut)
+    beyond = np.where(values >= high, 1, 0) + (values > high) - (values <= low) - (values < low)
+    np.testing.assert_array_equal(cut, plain + beyond.reshape(2, 3))
 
 
 def test_a_code_begins_exactly_half_a_step_below_it():

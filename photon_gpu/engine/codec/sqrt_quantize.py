@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.model.anscombe import stabilized_floor
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.kernels import cpu_encode
-from photon_gpu.kernels.cpu_sqrt_quantize import cut_codes, quantize_sqrt
+from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt, quantize_sqrt_cut
 
 
 class Root:
@@ -77,9 +77,10 @@ class Root:
         return cpu_encode.ByRoot(self.model, base)
 
     def _quantize(self, values: NDArray, pitch: int, base: int, out: NDArray) -> None:
-        quantize_sqrt(values, pitch, self.model, base, out)
         if self._cut:
-            cut_codes(values, pitch, self._low, self._high, out)
+            quantize_sqrt_cut(values, pitch, self.model, base, self._low, self._high, out)
+        else:
+            quantize_sqrt(values, pitch, self.model, base, out)
 
 
 def runs(values: NDArray) -> bool:
