@@ -307,13 +307,13 @@ def pack(
     residuals: NDArray, segment: int, nibbles: NDArray[np.uint8], escapes: NDArray, counts: NDArray[np.int64]
 ) -> None:
     """See the reference."""
-    flags, groups = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
+    marks = np.empty(segment >> 4, np.uint64)
     for row in range(counts.size):
         part, long = residuals[row * segment : (row + 1) * segment], escapes[row]
         whole, to = part.size & ~15, nibbles[row * (segment >> 1) :]
         cpu_nibbles.pack_pairs(part[:whole], to[: whole >> 1])
-        rare = groups[: cpu_nibbles.groups_with_15(to[: whole >> 1], flags, groups)]
-        count = cpu_nibbles.take_excess(part, rare, long)
+        cpu_nibbles.mark_15(to[: whole >> 1], marks)
+        count = cpu_nibbles.take_excess(part, marks[: whole >> 4], long)
         counts[row] = cpu_nibbles.take_excess_each(part[whole:], long, count)
         for i in range(whole, part.size):
             short = np.uint8(min(part[i], 15))
@@ -325,7 +325,7 @@ def unpack(
     nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
 ) -> int:
     """See the reference."""
-    flags, groups = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
+    marks = np.empty(segment >> 4, np.uint64)
     strange, pairs = 0, out.size >> 1
     cpu_nibbles.unpack_pairs(nibbles[:pairs], out[: 2 * pairs])
     if out.size & 1:
@@ -334,8 +334,8 @@ def unpack(
     for row in range(starts.size - 1):
         part, source = out[row * segment : (row + 1) * segment], nibbles[row * (segment >> 1) :]
         whole, long = part.size & ~15, escapes[starts[row] : starts[row + 1]]
-        rare = groups[: cpu_nibbles.groups_with_15(source[: whole >> 1], flags, groups)]
-        count = cpu_nibbles.add_excess(part, rare, long)
+        cpu_nibbles.mark_15(source[: whole >> 1], marks)
+        count = cpu_nibbles.add_excess(part, marks[: whole >> 4], long)
         strange += cpu_nibbles.add_excess_each(part[whole:], long, count) != long.size
     return strange
 

@@ -1,16 +1,19 @@
-"""Pack two residuals into each byte, and unpack them, without a branch on rare values.
+"""Pack two residuals into each byte, and unpack them.
 
 :mod:`photon_gpu.kernels.cpu` calls and inlines these functions.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.kernels.cpu_cache import jit
+from photon_gpu.kernels.zstd_huffman.cpu_words import trailing_zeros
 
-_FEW = 16
+_NONE, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 _LOWEST = np.uint64(0x1111111111111111)
 
 
@@ -30,32 +33,27 @@ def unpack_pairs(halves: NDArray[np.uint8], residuals: NDArray) -> None:
 
 
 @jit
-def groups_with_15(halves: NDArray[np.uint8], flags: NDArray[np.uint8], groups: NDArray[np.int32]) -> int:
-    """List the groups of 16 residuals that hold a 15 in ``groups``; return their number."""
-    words, count = halves.view(np.uint64), 0
+def mark_15(halves: NDArray[np.uint8], marks: NDArray[np.uint64]) -> None:
+    """Mark half bytes of 15 in words of 16: the lowest bit of such a half byte is set, all others are not."""
+    words = halves.view(np.uint64)
     for i in range(words.size):
         # The lowest bit of a half byte stays set where all four bits are set.
-        two = words[i] & (words[i] >> np.uint64(1))
-        flags[i] = (two & (two >> np.uint64(2)) & _LOWEST) != 0
-    for i in range(words.size):
-        groups[count] = i
-        count += flags[i]
-    return count
+        two = words[i] & (words[i] >> _ONE)
+        marks[i] = two & (two >> _TWO) & _LOWEST
 
 
 @jit
-def take_excess(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
-    """Copy the excess over 15 of the residuals in ``groups`` to ``escapes``; return their number."""
-    count = 0
-    for i in range(groups.size):
-        few = residuals[_FEW * groups[i] : _FEW * groups[i] + _FEW]
-        if count + _FEW <= escapes.size:
-            for k in range(_FEW):
-                escapes[count] = few[k] - 15
-                count += few[k] >= 15
-        else:
-            count = take_excess_each(few, escapes, count)
-    return count
+def take_excess(residuals: NDArray, marks: NDArray[np.uint64], escapes: NDArray) -> Any:
+    """Copy the excess over 15 of marked residuals to ``escapes``; return their number."""
+    count = _NONE
+    for i in range(marks.size):
+        mark = marks[i]
+        while mark:
+            if count < np.uint64(escapes.size):
+                escapes[count] = residuals[np.uint64(i << 4) + (trailing_zeros(mark) >> _TWO)] - 15
+            count += _ONE
+            mark &= mark - _ONE
+    return np.int64(count)
 
 
 @jit
@@ -69,19 +67,17 @@ def take_excess_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
 
 
 @jit
-def add_excess(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
-    """Add an escape to each residual of 15 in ``groups``; return the number of escapes needed."""
-    count = 0
-    for i in range(groups.size):
-        few = residuals[_FEW * groups[i] : _FEW * groups[i] + _FEW]
-        if count + _FEW <= escapes.size:
-            for k in range(_FEW):
-                escaped = few[k] == 15
-                few[k] += escapes[count] * escaped
-                count += escaped
-        else:
-            count = add_excess_each(few, escapes, count)
-    return count
+def add_excess(residuals: NDArray, marks: NDArray[np.uint64], escapes: NDArray) -> Any:
+    """Add an escape to each marked residual; return the number of escapes needed."""
+    count = _NONE
+    for i in range(marks.size):
+        mark = marks[i]
+        while mark:
+            if count < np.uint64(escapes.size):
+                residuals[np.uint64(i << 4) + (trailing_zeros(mark) >> _TWO)] += escapes[count]
+            count += _ONE
+            mark &= mark - _ONE
+    return np.int64(count)
 
 
 @jit

@@ -19,12 +19,12 @@ def residuals(size: int, share: float, dtype: str = "uint8") -> np.ndarray:
     return out.astype(dtype)
 
 
-def groups_with_15(values: np.ndarray) -> np.ndarray:
-    """Those found among the halves of some residuals, a multiple of sixteen."""
-    packed = np.empty(values.size // 2, np.uint8)
+def marks_of(values: np.ndarray) -> np.ndarray:
+    """Marks of the half bytes of some residuals, a multiple of sixteen."""
+    packed, marks = np.empty(values.size // 2, np.uint8), np.empty(values.size // 16, np.uint64)
     cpu_nibbles.pack_pairs(values, packed)
-    flags, found = np.empty(values.size // 16, np.uint8), np.empty(values.size // 16, np.int32)
-    return found[: cpu_nibbles.groups_with_15(packed, flags, found)]
+    cpu_nibbles.mark_15(packed, marks)
+    return marks
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -38,22 +38,23 @@ def test_what_is_joined_is_parted(dtype):
 
 
 @pytest.mark.parametrize("at", range(16))
-def test_a_sixteen_is_found_for_a_fifteen_at_any_place_and_for_nothing_less(at):
+def test_a_fifteen_is_marked_at_any_place_and_nothing_less(at):
     values = np.full(16 * 40, 14, np.uint8)
     values[1::16], values[7::16], values[10::16] = 13, 11, 7
-    assert groups_with_15(values).size == 0
+    assert not marks_of(values).any()
     values[16 * np.array([0, 3, 39]) + at] = (15, 200, 15)
-    assert groups_with_15(values).tolist() == [0, 3, 39]
+    marks = marks_of(values)
+    assert np.flatnonzero(marks).tolist() == [0, 3, 39] and set(marks.tolist()) == {0, 1 << 4 * at}
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("share", [0.0, 0.004, 0.05, 0.6, 1.0])
 def test_escapes_are_taken_and_given_within_their_array(share, dtype):
     values = residuals(16 * 64, share, dtype)
-    expected, found = values[values >= 15] - 15, groups_with_15(values)
+    expected, marks = values[values >= 15] - 15, marks_of(values)
     for room in (expected.size, expected.size + 1, expected.size + 15, values.size):
         around = np.full(room + 40, GUARD, dtype)
-        count = cpu_nibbles.take_excess(values, found, around[:room])
+        count = cpu_nibbles.take_excess(values, marks, around[:room])
         assert count == expected.size and (around[room:] == GUARD).all()
         np.testing.assert_array_equal(around[:count], expected)
     short = np.minimum(values, 15)
@@ -61,7 +62,7 @@ def test_escapes_are_taken_and_given_within_their_array(share, dtype):
         around = np.full(there + 40, GUARD, dtype)
         around[:there] = expected[:there]
         given = short.copy()
-        assert cpu_nibbles.add_excess(given, found, around[:there]) == expected.size
+        assert cpu_nibbles.add_excess(given, marks, around[:there]) == expected.size
         places = np.flatnonzero(short == 15)
         np.testing.assert_array_equal(given[places[:there]], values[places[:there]])
         assert (given[places[there:]] == 15).all()  # nothing from beyond the array
