@@ -24,7 +24,7 @@ import photon_gpu as pg
 from benchmarks.arguments import parser_of
 from benchmarks.clock import machine
 from benchmarks.compare import sized
-from benchmarks.contenders.place import Bucket
+from benchmarks.contenders.bucket import Bucket
 from benchmarks.record import RESULTS, path_of, save
 
 SETTINGS = (

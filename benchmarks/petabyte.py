@@ -118,7 +118,7 @@ def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float]
                     check=False,
                     trust_noise=True,
                 )
-                counts.append(Counter(kind(line) for line in proxy.seen))
+                counts.append(Counter(request_class(line) for line in proxy.seen))
         finally:
             proxy.close()
     few, many = counts[1:]
@@ -128,10 +128,10 @@ def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float]
     return {k: v for k, v in chunk.items() if v}, {k: v for k, v in movie.items() if v}
 
 
-def kind(line: str) -> str:
+def request_class(line: str) -> str:
     """Return the kind of request that the provider charges for.
 
-    >>> kind("GET /imaging?list-type=2&prefix=a"), kind("GET /imaging/a/0.0.0")
+    >>> request_class("GET /imaging?list-type=2&prefix=a"), request_class("GET /imaging/a/0.0.0")
     ('LIST', 'GET')
     """
     method, path = line.split(" ", 1)

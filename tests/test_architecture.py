@@ -69,16 +69,16 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
     Imports for type checkers, inside functions, and by a name in a string count like any other.
     """
     for node in ast.walk(ast.parse(path.read_text())):
-        found: list[str] = []
+        result: list[str] = []
         if isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
+            result = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
             deeper = [f"{node.module}.{alias.name}" for alias in node.names]
-            found = [name if below(name) in NAMES else str(node.module) for name in deeper]
+            result = [name if below(name) in NAMES else str(node.module) for name in deeper]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found = [node.value] if "." in node.value else []  # of a module that is loaded by its name
-        for name in found:
+            result = [node.value] if "." in node.value else []  # of a module that is loaded by its name
+        for name in result:
             if (module := below(name)) in NAMES:
                 yield node.lineno, module
 

@@ -17,17 +17,17 @@ from tests.support.indices import as_numpy_does, indices
 @settings(max_examples=100, derandomize=True, deadline=None)
 def test_shares_are_all_frames_once_and_in_order_of_chunks(frames, size):
     wanted = np.array(frames, np.int64)
-    found, numbers = np.full(len(frames), -1), []
+    result, numbers = np.full(len(frames), -1), []
     for share in shares(wanted, size):
-        assert (found[share.where] == -1).all()
-        found[share.where] = share.number * size + share.inside
+        assert (result[share.where] == -1).all()
+        result[share.where] = share.number * size + share.inside
         low, high = share.span
         assert 0 <= low < high <= size and set(share.inside) <= set(range(low, high))
         straight = share.where.tolist() == list(range(share.where[0], share.where[0] + len(share.where)))
         straight &= share.inside.tolist() == list(range(low, high))
         assert share.straight == straight
         numbers.append(share.number)
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(result, wanted)
     assert numbers == sorted(set(numbers))
 
 
@@ -55,8 +55,8 @@ def in_chunks(array, size):
             frames = array[share.number * size + first : share.number * size + last]
             rows[:, low:high] = frames.reshape(rows.shape)[:, low:high]
             selection.put(out, share, decoded)
-        found = selection.arranged(out)
-        return found[()] if selection.scalar else found
+        result = selection.arranged(out)
+        return result[()] if selection.scalar else result
 
     return read
 
@@ -69,8 +69,8 @@ def at_once(array):
         if 0 in selection.shape:
             return np.empty(selection.shape, array.dtype)
         frames, places = selection.needed()
-        found = selection.taken(array[frames], places)
-        return found[()] if selection.scalar else found
+        result = selection.taken(array[frames], places)
+        return result[()] if selection.scalar else result
 
     return read
 
@@ -146,5 +146,5 @@ def test_places_of_a_mask_that_memory_cannot_hold_are_refused(monkeypatch):
 
 
 def test_more_frames_than_memory_has_room_to_number_are_selected_at_once():
-    found = Selection((slice(None), 2, 3), (10**15, 4, 6))
-    assert found.shape == (10**15,) and found.rows == (2, 3)
+    result = Selection((slice(None), 2, 3), (10**15, 4, 6))
+    assert result.shape == (10**15,) and result.rows == (2, 3)

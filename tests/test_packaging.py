@@ -15,12 +15,12 @@ CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def test_every_package_is_listed():
-    found = {
+    result = {
         ".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "photon_gpu").rglob("__init__.py")
     }
     kernels = (path.parent.relative_to(ROOT).parts for path in (ROOT / "kernels").rglob("__init__.py"))
-    found |= {".".join(["photon_gpu", *parts]) for parts in kernels}
-    assert set(CONFIG["tool"]["setuptools"]["packages"]) == found | {"photon_gpu.decoder"}
+    result |= {".".join(["photon_gpu", *parts]) for parts in kernels}
+    assert set(CONFIG["tool"]["setuptools"]["packages"]) == result | {"photon_gpu.decoder"}
 
 
 @pytest.fixture(scope="module")

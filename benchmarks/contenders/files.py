@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.place import Bucket, Made, some_bytes
+from benchmarks.contenders.bucket import Bucket, Made, some_bytes
 
 CORES = len(os.sched_getaffinity(0))
 _pool = ThreadPoolExecutor(CORES)

@@ -41,8 +41,8 @@ def check_options(storage: Storage, *, with_decoder: bool, overwrite: bool) -> N
         "with_decoder": (with_decoder, "the decoder in one file reads folders"),
         "overwrite": (overwrite and not storage.local, "delete the movie at this URL first"),
     }
-    for option, (given, remedy) in refused.items():
-        if given and isinstance(storage, OmeZarrStorage):
+    for option, (requested, remedy) in refused.items():
+        if requested and isinstance(storage, OmeZarrStorage):
             raise InvalidInputError(
                 f"{storage.url}: {option} is not possible for an OME-Zarr movie: {remedy}, or "
                 "store the movie as a folder (container='folder')"

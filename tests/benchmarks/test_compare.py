@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import compare, record
 from benchmarks.contenders import every_contender
-from benchmarks.contenders.place import Bucket, Made
+from benchmarks.contenders.bucket import Bucket, Made
 from benchmarks.contenders.zstd import Zstandard
 from tests.support import servers
 

@@ -36,14 +36,14 @@ def test_the_bound_is_the_scatter_of_one_who_knows_every_mean(photons, read, tro
         fits[kurtosis] = squares @ solve.T
     gain, dark = fits[1.0].T
     assert gain.mean() == pytest.approx(noise.gain, abs=4 * gain.std() / np.sqrt(800))
-    found = bounds(movie, draw(open_source(np.asarray(movie)), **SAMPLE))
-    assert found[0] == pytest.approx(100 * gain.std() / noise.gain, rel=0.1)
+    result = bounds(movie, draw(open_source(np.asarray(movie)), **SAMPLE))
+    assert result[0] == pytest.approx(100 * gain.std() / noise.gain, rel=0.1)
     # to first order in the errors of both, as the bound is
     zero = noise.variance / noise.gain**2 * gain - dark / noise.gain
     dark_sigma = (noise.variance + 0.375 * noise.gain**2) ** 0.5
-    assert found[1] == pytest.approx(zero.std() / dark_sigma, rel=0.1)
+    assert result[1] == pytest.approx(zero.std() / dark_sigma, rel=0.1)
     # and nobody with other weights gets below it
-    assert found[0] < 1.1 * 100 * fits[0.0][:, 0].std() / noise.gain
+    assert result[0] < 1.1 * 100 * fits[0.0][:, 0].std() / noise.gain
 
 
 def test_the_bound_is_of_the_pixels_that_were_sampled():

@@ -16,5 +16,5 @@ def test_the_file_is_the_block_again_and_again_and_is_measured(tmp_path, form):
     if form == "tif":
         with tifffile.TiffFile(path) as tif:
             assert tif.is_bigtiff and len(tif.pages) == 36
-    found = estimate_size.measure(path)
-    assert found["frames"] == 36 and found["peak_bytes"] > 1e7 and found["seconds"] > 0
+    result = estimate_size.measure(path)
+    assert result["frames"] == 36 and result["peak_bytes"] > 1e7 and result["seconds"] > 0

@@ -29,17 +29,17 @@ def client():
 
 
 def test_the_formulas():
-    found = petabyte.estimate(MEASURED, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=100)
-    assert found.hours == pytest.approx(1e15 / (100 * 200e6) / 3600)
-    assert (found.chunks, found.movies) == (2e7, 1e5)
-    assert found.puts == 2e7 + 8e5 and found.gets == 4e7 + 1e5
-    assert found.month_raw_usd == pytest.approx(0.023 * 1e15 / 2**30)
-    assert found.month_stored_usd == pytest.approx(found.month_raw_usd / 5)
+    estimate = petabyte.estimate(MEASURED, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=100)
+    assert estimate.hours == pytest.approx(1e15 / (100 * 200e6) / 3600)
+    assert (estimate.chunks, estimate.movies) == (2e7, 1e5)
+    assert estimate.puts == 2e7 + 8e5 and estimate.gets == 4e7 + 1e5
+    assert estimate.month_raw_usd == pytest.approx(0.023 * 1e15 / 2**30)
+    assert estimate.month_stored_usd == pytest.approx(estimate.month_raw_usd / 5)
     twice = petabyte.estimate(MEASURED, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=200)
-    assert twice.hours == pytest.approx(found.hours / 2) and twice.compute_usd == pytest.approx(
-        found.compute_usd
+    assert twice.hours == pytest.approx(estimate.hours / 2) and twice.compute_usd == pytest.approx(
+        estimate.compute_usd
     )
-    text = petabyte.told(MEASURED, found, 1000, 100)
+    text = petabyte.told(MEASURED, estimate, 1000, 100)
     assert (
         "**200 MB/s per worker** at ratio 5.00" in text
         and "| hours | raw bytes / (workers x MB/s) | 13.9 |" in text

@@ -33,8 +33,8 @@ def test_a_case_that_was_not_measured_again_keeps_its_rows_of_another_day(tmp_pa
     record.save(
         tmp_path / "compare_other_2026-01-01.csv", machine, [{"case": "c", "seconds": 4.0, "s3": 5}], "case"
     )
-    found = record.gathered("compare", "case", tmp_path)
-    assert [(row["case"], row["seconds"]) for row in found] == [("a", "3"), ("b", "2")]
-    found = record.gathered("compare", "case", tmp_path, having="s3")
-    assert [(row["case"], row["seconds"]) for row in found] == [("a", "1")]
+    result = record.gathered("compare", "case", tmp_path)
+    assert [(row["case"], row["seconds"]) for row in result] == [("a", "3"), ("b", "2")]
+    result = record.gathered("compare", "case", tmp_path, having="s3")
+    assert [(row["case"], row["seconds"]) for row in result] == [("a", "1")]
     assert record.gathered("nothing", "case", tmp_path) == []

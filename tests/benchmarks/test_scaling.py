@@ -20,11 +20,11 @@ def rows(values, power, **more):
 
 @pytest.mark.parametrize("power", [0.0, 0.9, 1.0, 1.5])
 def test_exponents_are_found(power):
-    found = rows([10, 20, 40, 80], power)
-    assert scaling.exponent([r["value"] for r in found], [r["seconds"] for r in found]) == pytest.approx(
+    result = rows([10, 20, 40, 80], power)
+    assert scaling.exponent([r["value"] for r in result], [r["seconds"] for r in result]) == pytest.approx(
         power
     )
-    (said,) = scaling.findings("length", found)
+    (said,) = scaling.findings("length", result)
     assert ("worse than linear" in said) == (power > scaling.LIMIT)
 
 
@@ -42,15 +42,15 @@ def test_points_are_measured_and_told(tmp_path, monkeypatch):
     target = scaling.main(
         ["--minutes", "0", "--only", "length", "--repeats", "1", "--results", str(tmp_path)]
     )
-    found = record.load(target)
-    assert [(row["axis"], row["value"]) for row in found] == [("length", "20"), ("length", "40")]
-    assert all(float(row["seconds"]) > 0 and float(row["peak_bytes"]) > 1e7 for row in found)
+    result = record.load(target)
+    assert [(row["axis"], row["value"]) for row in result] == [("length", "20"), ("length", "40")]
+    assert all(float(row["seconds"]) > 0 and float(row["peak_bytes"]) > 1e7 for row in result)
 
 
 def test_random_access_is_timed(tmp_path):
     facts = {**scaling.POINT, "frames": 20, "size": 32, "chunk_frames": 10, "latency": True}
-    found = json.loads(json.dumps(scaling.point(facts, 1)))
-    assert found["frame_ms"] > 0 and found["raw_bytes"] == 20 * 32 * 32 * 2
+    result = json.loads(json.dumps(scaling.point(facts, 1)))
+    assert result["frame_ms"] > 0 and result["raw_bytes"] == 20 * 32 * 32 * 2
 
 
 def test_no_two_frames_of_a_chunk_are_alike():

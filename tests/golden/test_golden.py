@@ -152,8 +152,8 @@ def test_a_later_minor_version_with_more_keys_is_read(tmp_path):
         if file.name != ".manifest.json":
             (folder / file.name).write_bytes(data)
     with pytest.warns(PhotonWarning, match="has lost its .manifest.json"):
-        found = pg.open(folder).counts[...]
-    np.testing.assert_array_equal(found, np.load(GOLDEN / "plain-1.0-uint16" / "counts.npy"))
+        result = pg.open(folder).counts[...]
+    np.testing.assert_array_equal(result, np.load(GOLDEN / "plain-1.0-uint16" / "counts.npy"))
 
 
 @pytest.mark.parametrize(

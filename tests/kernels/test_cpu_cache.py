@@ -75,9 +75,9 @@ def test_the_folder_that_the_user_names_is_used(tree, tmp_path):
 
 def test_the_users_caches_take_over_where_the_sources_are_read_only(tree, tmp_path):
     (tree / "__pycache__").write_text("a file where the folder would be: not even root can write there")
-    found = run(tree, XDG_CACHE_HOME=str(tmp_path / "home"))
+    result = run(tree, XDG_CACHE_HOME=str(tmp_path / "home"))
     assert (
-        Path(found[2]).parent == tmp_path / "home"
+        Path(result[2]).parent == tmp_path / "home"
         and run(tree, XDG_CACHE_HOME=str(tmp_path / "home"))[1] == "1"
     )
 

@@ -174,9 +174,9 @@ def test_it_comes_within_a_half_percent_of_the_entropy():
     residuals = np.where(deviations >= 0, 2 * deviations, -2 * deviations - 1).astype("uint8")
     bits = 0.0
     for run in residuals.reshape(8, -1):
-        found = np.bincount(run)
-        found = found[found > 0]
-        bits -= float((found * np.log2(found / run.size)).sum())
+        result = np.bincount(run)
+        result = result[result > 0]
+        bits -= float((result * np.log2(result / run.size)).sum())
     assert bits / 8 < coded(residuals, counts).nbytes < 1.005 * bits / 8
 
 

@@ -33,10 +33,10 @@ def test_unpacked_and_restored_at_once(shape, spread, rate):
     steps, first = rates(shape[0], rate), int(rng.integers(0, 256))
     expected = np.empty(shape, np.uint8)
     reference.restore_mean(residuals, steps, first, np.empty(shape[1], np.int32), expected)
-    found = np.full(shape, 99, np.uint8)
+    result = np.full(shape, 99, np.uint8)
     state = np.full(shape[1], -1, np.int32)
-    assert restore_mean_packed(nibbles, escapes, starts, SEGMENT, steps, first, state, found) == 0
-    np.testing.assert_array_equal(found, expected)
+    assert restore_mean_packed(nibbles, escapes, starts, SEGMENT, steps, first, state, result) == 0
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_escapes_that_are_too_few_or_too_many_are_counted():

@@ -37,8 +37,8 @@ def test_twins_have_the_same_functions_in_the_same_order() -> None:
 def test_extent(device: Device, dtype: str) -> None:
     for values in (full_range(dtype, 3001), full_range(dtype, 1), full_range(dtype, 257)):
         for skew in (0, 1):
-            found, expected = np.full((2, 3), 7, dtype)
-            out = device.put(found)
+            result, expected = np.full((2, 3), 7, dtype)
+            out = device.put(result)
             device.kernels.extent(device.put(values, skew=skew), out)
             reference.extent(values, expected)
             equal(out.get(), expected)
@@ -67,15 +67,15 @@ def test_quantize_lut_of_every_input(device: Device, bits: int, out: str) -> Non
     rng = np.random.default_rng(bits)
     patterns = np.arange(1 << bits).astype(f"uint{bits}").reshape(1, -1)
     lut = rng.integers(0, 256, 1 << bits).astype(out)
-    found, expected = device.empty(patterns.shape, out), np.empty(patterns.shape, out)
-    device.kernels.quantize_lut(device.put(patterns), device.put(lut), found)
+    result, expected = device.empty(patterns.shape, out), np.empty(patterns.shape, out)
+    device.kernels.quantize_lut(device.put(patterns), device.put(lut), result)
     reference.quantize_lut(patterns, lut, expected)
-    equal(found.get(), expected)
+    equal(result.get(), expected)
     luts = rng.integers(0, 256, (16, 1 << bits)).astype(out)
-    found = device.empty(patterns.shape, out)
-    device.kernels.quantize_lut_phased(device.put(patterns), device.put(luts), 5, 11, patterns.size, found)
+    result = device.empty(patterns.shape, out)
+    device.kernels.quantize_lut_phased(device.put(patterns), device.put(luts), 5, 11, patterns.size, result)
     reference.quantize_lut_phased(patterns, luts, 5, 11, patterns.size, expected)
-    equal(found.get(), expected)
+    equal(result.get(), expected)
 
 
 @pytest.mark.parametrize("pixels", [1, 15, 16, 17, 31, 255, 4097])
@@ -104,10 +104,10 @@ def test_subtract(device: Device, dtype: str) -> None:
         top = min(info.max, base + span)
         steps = np.linspace(0, top - base, 997).astype(np.uint64)
         values = (steps.astype(np.int64) + base).astype(dtype).reshape(1, -1)
-        found, expected = device.empty(values.shape, out), np.empty(values.shape, out)
-        device.kernels.subtract(device.put(values, skew=1), base, found)
+        result, expected = device.empty(values.shape, out), np.empty(values.shape, out)
+        device.kernels.subtract(device.put(values, skew=1), base, result)
         reference.subtract(values, base, expected)
-        equal(found.get(), expected)
+        equal(result.get(), expected)
         assert int(expected.max()) == top - base
 
 
@@ -116,16 +116,16 @@ def test_subtract(device: Device, dtype: str) -> None:
 def test_quantize_thresholds(device: Device, dtype: str, phased: bool) -> None:
     thresholds, model, values = thresholds_for(dtype, phased)
     for out in ("uint16", "uint32") if thresholds.shape[-1] > 256 else ("uint8", "uint16", "uint32"):
-        found, expected = device.empty(values.shape, out), np.empty(values.shape, out)
+        result, expected = device.empty(values.shape, out), np.empty(values.shape, out)
         tables, numbers = device.put(thresholds), device.put(model)
         if phased:
             arguments = (9, 1 << 31, values.shape[1] + 3)
-            device.kernels.quantize_thresholds_phased(device.put(values), tables, numbers, *arguments, found)
+            device.kernels.quantize_thresholds_phased(device.put(values), tables, numbers, *arguments, result)
             reference.quantize_thresholds_phased(values, thresholds, model, *arguments, expected)
         else:
-            device.kernels.quantize_thresholds(device.put(values, skew=1), tables, numbers, 0, found)
+            device.kernels.quantize_thresholds(device.put(values, skew=1), tables, numbers, 0, result)
             reference.quantize_thresholds(values, thresholds, model, 0, expected)
-        equal(found.get(), expected)
+        equal(result.get(), expected)
 
 
 def test_thresholds_decide_and_the_guess_does_not(device: Device) -> None:
@@ -134,24 +134,24 @@ def test_thresholds_decide_and_the_guess_does_not(device: Device) -> None:
     expected = np.empty(values.shape, np.uint16)
     reference.quantize_thresholds(values, thresholds, model, 0, expected)
     for wrong in (model * 1.7, model * 0, model * np.nan, model * 1e300, np.full_like(model, -1)):
-        found = device.empty(values.shape, np.uint16)
+        result = device.empty(values.shape, np.uint16)
         device.kernels.quantize_thresholds(
-            device.put(values), device.put(thresholds), device.put(wrong), 0, found
+            device.put(values), device.put(thresholds), device.put(wrong), 0, result
         )
-        equal(found.get(), expected)
+        equal(result.get(), expected)
 
 
 def test_subnormal_float32_is_not_flushed(device: Device) -> None:
     tiny = np.array([1, 2, 3, 5, 0x7FFFFF, 0x800000], np.uint32).view(np.float32)
     values = np.concatenate([-tiny[::-1], [-0.0, 0.0], tiny]).astype(np.float32).reshape(1, -1)
     thresholds = np.sort(values[0].astype(np.float64))
-    expected, found = np.empty(values.shape, np.uint8), device.empty(values.shape, np.uint8)
+    expected, result = np.empty(values.shape, np.uint8), device.empty(values.shape, np.uint8)
     model = np.array([1.0, 0.0, 1.0, 1.0, 0.0])
     reference.quantize_thresholds(values, thresholds, model, 0, expected)
     device.kernels.quantize_thresholds(
-        device.put(values), device.put(thresholds), device.put(model), 0, found
+        device.put(values), device.put(thresholds), device.put(model), 0, result
     )
-    equal(found.get(), expected)
+    equal(result.get(), expected)
 
 
 @pytest.mark.parametrize("codes", ["uint8", "uint16", "uint32"])
@@ -161,28 +161,28 @@ def test_dequantize(device: Device, codes: str, dtype: str) -> None:
     size = 200 if codes == "uint8" else 5000
     read = rng.integers(0, size, (3, 341)).astype(codes)
     tables = full_range(dtype, 16 * size).reshape(16, size)
-    found, expected = device.empty(read.shape, dtype, apart=2), np.empty(read.shape, dtype)
-    device.kernels.dequantize(device.put(read, apart=4), device.put(tables[3]), found)
+    result, expected = device.empty(read.shape, dtype, apart=2), np.empty(read.shape, dtype)
+    device.kernels.dequantize(device.put(read, apart=4), device.put(tables[3]), result)
     reference.dequantize(read, tables[3], expected)
-    equal(device.get(found), expected)
-    found = device.empty(read.shape, dtype, apart=1)
-    device.kernels.dequantize_phased(device.put(read), device.put(tables), 77, 2**32 - 50, 1000, found)
+    equal(device.get(result), expected)
+    result = device.empty(read.shape, dtype, apart=1)
+    device.kernels.dequantize_phased(device.put(read), device.put(tables), 77, 2**32 - 50, 1000, result)
     reference.dequantize_phased(read, tables, 77, 2**32 - 50, 1000, expected)
-    equal(device.get(found), expected)
+    equal(device.get(result), expected)
 
 
 @pytest.mark.parametrize("pixels", [300, 303])
 def test_dequantize_of_a_damaged_code_stays_within_the_table(device: Device, pixels: int) -> None:
     """In the pixels taken several at a time, and in the rest of a row."""
     codes, table = np.full((2, pixels), 255, np.uint8), np.arange(10, dtype=np.float64)
-    found = device.empty(codes.shape, np.float64)
-    device.kernels.dequantize(device.put(codes), device.put(table), found)
-    assert (found.get() == 9).all()
-    found = device.empty(codes.shape, np.float64)
+    result = device.empty(codes.shape, np.float64)
+    device.kernels.dequantize(device.put(codes), device.put(table), result)
+    assert (result.get() == 9).all()
+    result = device.empty(codes.shape, np.float64)
     device.kernels.dequantize_phased(
-        device.put(codes), device.put(np.stack([table] * 16)), 3, 0, pixels, found
+        device.put(codes), device.put(np.stack([table] * 16)), 3, 0, pixels, result
     )
-    assert (found.get() == 9).all()
+    assert (result.get() == 9).all()
 
 
 @pytest.mark.parametrize("step", [0.5, 0.1, 1 / 3, 7.0])
@@ -193,10 +193,10 @@ def test_codes_from_labels(device: Device, step: float) -> None:
     labels = np.concatenate(
         [k * step, np.nextafter(k * step, np.inf)[::7], [np.nan, np.inf, -np.inf, -0.0, 1e300]]
     )
-    found, expected = device.empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
-    strange = device.kernels.codes_from_labels(device.put(labels, skew=1), step, found)
+    result, expected = device.empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
+    strange = device.kernels.codes_from_labels(device.put(labels, skew=1), step, result)
     assert strange == reference.codes_from_labels(labels, step, expected) > 0
-    equal(found.get(), expected)
+    equal(result.get(), expected)
 
 
 @pytest.mark.parametrize("codes", ["uint8", "uint16", "uint32"])
@@ -223,11 +223,11 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
         (full_range(codes, shape[0] * shape[1]).reshape(shape), -2 * (np.iinfo(codes).max + 1)),
     ):
         state = np.empty(shape[1], np.int32)
-        residuals, found = np.empty(shape, codes), device.empty(shape, codes, apart=1)
+        residuals, result = np.empty(shape, codes), device.empty(shape, codes, apart=1)
         reference.predict_mean(read, rates, first, state, residuals)
         numbers = device.put(rates)
-        device.kernels.predict_mean(device.put(read, apart=2), numbers, first, device.put(state), found)
-        equal(device.get(found), residuals)
+        device.kernels.predict_mean(device.put(read, apart=2), numbers, first, device.put(state), result)
+        equal(device.get(result), residuals)
         restored = device.empty(shape, codes)
         device.kernels.restore_mean(device.put(residuals), numbers, first, device.put(state), restored)
         equal(restored.get(), read)
@@ -254,11 +254,11 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
     for read, pairs, rates in mixes(codes, shape):
         weights = weights_of(name, pairs, shape[0])
         state = np.empty((3, rows + 2, columns + 2), np.int32)
-        residuals, found = np.empty(shape, codes), device.empty(shape, codes)
+        residuals, result = np.empty(shape, codes), device.empty(shape, codes)
         getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
         given = (device.put(weights), device.put(rates), device.put(state))
-        getattr(device.kernels, f"predict_{name}")(device.put(read), *given, found)
-        equal(found.get(), residuals)
+        getattr(device.kernels, f"predict_{name}")(device.put(read), *given, result)
+        equal(result.get(), residuals)
         restored = device.empty(shape, codes)
         getattr(device.kernels, f"restore_{name}")(device.put(residuals), *given, restored)
         equal(restored.get(), read)
@@ -287,13 +287,13 @@ def test_several_bands_in_one_launch_are_as_one_by_one(
 
     def same(name: str, to: str, *arguments: Any, numbered: bool = False) -> np.ndarray:
         put = [device.put(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        found = device.empty((bands, frames * per), to).reshape(bands, frames, per)
-        getattr(device.kernels, name)(there, *put, *((9, first, stride) if numbered else ()), found)
+        result = device.empty((bands, frames * per), to).reshape(bands, frames, per)
+        getattr(device.kernels, name)(there, *put, *((9, first, stride) if numbered else ()), result)
         expected = np.empty((bands, frames, per), to)
         for b in range(bands):
             numbers = (9, first + b * per, stride) if numbered else ()
             getattr(reference, name)(np.ascontiguousarray(here[b]), *arguments, *numbers, expected[b])
-        equal(found.get(), expected)
+        equal(result.get(), expected)
         return expected
 
     codes = same("quantize_lut", "uint8", luts[0])
@@ -311,13 +311,13 @@ def test_several_bands_in_one_launch_are_as_one_by_one(
     device.kernels.dequantize(banded, device.put(table), view)
     equal(device.get(back), table[codes.transpose(1, 0, 2).reshape(shape)])
     rates, state = np.full(frames, 40, np.int32), np.empty(3 * (per + 2) * 3, np.int32)
-    residuals, found = np.empty_like(codes), device.empty(codes.shape, "uint8")
+    residuals, result = np.empty_like(codes), device.empty(codes.shape, "uint8")
     for b in range(bands):
         reference.predict_mean(codes[b], rates, 7, state, residuals[b])
-    device.kernels.predict_mean(banded, device.put(rates), 7, device.put(state), found)
-    equal(found.get(), residuals)
+    device.kernels.predict_mean(banded, device.put(rates), 7, device.put(state), result)
+    equal(result.get(), residuals)
     restored = device.empty(codes.shape, "uint8")
-    device.kernels.restore_mean(found, device.put(rates), 7, device.put(state), restored)
+    device.kernels.restore_mean(result, device.put(rates), 7, device.put(state), restored)
     equal(restored.get(), codes)
 
 
@@ -338,10 +338,10 @@ def test_bands_are_what_the_twins_take_one_at_a_time(device: Device, name: str, 
             expected.append(residuals.reshape(-1))
         banded = np.concatenate([np.ascontiguousarray(piece).reshape(-1) for piece in pieces]).reshape(shape)
         given = (device.put(weights), device.put(rates), device.empty((2, rows, columns), np.int32))
-        found, restored = device.empty(shape, np.uint8), device.empty(shape, np.uint8)
-        getattr(device.kernels, f"predict_{name}")(device.put(banded), *given, found, band_rows=band)
-        equal(found.get().reshape(-1), np.concatenate(expected))
-        getattr(device.kernels, f"restore_{name}")(found, *given, restored, band_rows=band)
+        result, restored = device.empty(shape, np.uint8), device.empty(shape, np.uint8)
+        getattr(device.kernels, f"predict_{name}")(device.put(banded), *given, result, band_rows=band)
+        equal(result.get().reshape(-1), np.concatenate(expected))
+        getattr(device.kernels, f"restore_{name}")(result, *given, restored, band_rows=band)
         equal(restored.get(), banded)
 
 

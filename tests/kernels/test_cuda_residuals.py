@@ -74,8 +74,10 @@ def test_unpack_of_what_was_altered(device: Device, codes: str) -> None:
         (nibbles, np.zeros_like(starts), 11),
     ):
         expected, out = np.empty(residuals.shape, codes), device.empty(residuals.shape, codes)
-        found = device.kernels.unpack(device.put(wrong), device.put(escapes), device.put(begin), segment, out)
-        assert found == strange == reference.unpack(wrong, escapes, begin, segment, expected)
+        result = device.kernels.unpack(
+            device.put(wrong), device.put(escapes), device.put(begin), segment, out
+        )
+        assert result == strange == reference.unpack(wrong, escapes, begin, segment, expected)
         for first in range(0, residuals.size, segment):
             part = slice(first, first + segment)
             if (expected[part] == residuals[part]).all():

@@ -319,10 +319,10 @@ def packs(rng) -> Iterator[tuple]:
 
 def unpacks(rng) -> Iterator[tuple]:
     for residuals, segment, nibbles, escapes, counts in packs(rng):
-        packed, long, found = nibbles.fresh(), escapes.fresh(), counts.fresh()
-        reference.pack(residuals, segment, packed, long, found)
-        starts = np.concatenate([[0], np.cumsum(found)])
-        kept = np.concatenate([row[:count] for row, count in zip(long, found, strict=True)])
+        packed, long, actual = nibbles.fresh(), escapes.fresh(), counts.fresh()
+        reference.pack(residuals, segment, packed, long, actual)
+        starts = np.concatenate([[0], np.cumsum(actual)])
+        kept = np.concatenate([row[:count] for row, count in zip(long, actual, strict=True)])
         yield (packed, kept, starts, segment, Out.like(residuals.shape, residuals.dtype, rng))
 
 
@@ -336,9 +336,9 @@ def levels(rng) -> Iterator[tuple]:
 
 def sorts(rng) -> Iterator[tuple]:
     for codes, residuals, counts in levels(rng):
-        found = counts.fresh()
-        reference.count_levels(codes, residuals, found)
-        first = np.cumsum(found) - found
+        actual = counts.fresh()
+        reference.count_levels(codes, residuals, actual)
+        first = np.cumsum(actual) - actual
         yield (codes, residuals, Out(first), Out.like((codes.size,), codes.dtype, rng))
 
 
@@ -347,14 +347,14 @@ def sorted_mixes(rng) -> Iterator[tuple]:
     for codes, weights, steps, state, out in FULL(rng):
         residuals = out.fresh()
         cpu.predict_full(codes, weights, steps, state, residuals)
-        found = np.empty(64, np.int64)
-        reference.count_levels(codes, residuals, found)
-        ends = np.cumsum(found)
+        actual = np.empty(64, np.int64)
+        reference.count_levels(codes, residuals, actual)
+        ends = np.cumsum(actual)
         ordered = out.fresh().reshape(-1)
-        reference.sort_levels(codes, residuals, ends - found, ordered)
+        reference.sort_levels(codes, residuals, ends - actual, ordered)
         for first, last in (
-            (ends - found, ends),
-            (ends - found, np.maximum(ends - 1, ends - found)),
+            (ends - actual, ends),
+            (ends - actual, np.maximum(ends - 1, ends - actual)),
             (np.zeros(64, np.int64), np.full(64, codes.size)),
         ):
             yield (ordered, Out(np.stack([first, last])), weights, steps, state, out)
@@ -443,10 +443,10 @@ def test_what_was_predicted_is_restored(module, kind):
 @pytest.mark.parametrize("module", [reference, cpu], ids=["reference", "cpu"])
 def test_what_was_packed_is_unpacked_and_what_contradicts_it_is_noticed(module):
     for residuals, segment, nibbles, escapes, counts in packs(np.random.default_rng(1)):
-        packed, long, found, out = nibbles.fresh(), escapes.fresh(), counts.fresh(), np.empty_like(residuals)
-        module.pack(residuals, segment, packed, long, found)
-        starts = np.concatenate([[0], np.cumsum(found)])
-        kept = np.concatenate([row[:count] for row, count in zip(long, found, strict=True)])
+        packed, long, actual, out = nibbles.fresh(), escapes.fresh(), counts.fresh(), np.empty_like(residuals)
+        module.pack(residuals, segment, packed, long, actual)
+        starts = np.concatenate([[0], np.cumsum(actual)])
+        kept = np.concatenate([row[:count] for row, count in zip(long, actual, strict=True)])
         assert module.unpack(packed, kept, starts, segment, out) == 0
         np.testing.assert_array_equal(out, residuals)
         if kept.size:

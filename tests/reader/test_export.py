@@ -45,9 +45,9 @@ def test_every_dtype_comes_out_bit_for_bit(suffix, dtype, tmp_path):
     values = np.random.default_rng(0).integers(0, 120, (7, 6, 5)).astype(dtype)
     out = tmp_path / f"out{suffix}"
     report = export(movie_of(values, tmp_path, chunk_frames=3), out)
-    found = load(out)
-    assert found.dtype == values.dtype
-    assert np.array_equal(found, values)
+    result = load(out)
+    assert result.dtype == values.dtype
+    assert np.array_equal(result, values)
     assert (report.dtype, report.shape, report.raw_bytes) == (dtype, values.shape, values.nbytes)
 
 
@@ -245,7 +245,7 @@ def test_a_zarr_array_says_all_that_is_known_and_is_read_again_with_it(tmp_path)
     np.testing.assert_array_equal(array[...], counts[4:10])
     assert array.attrs["_ARRAY_DIMENSIONS"] == list("tcyx") and array.attrs["unit"] == "ADU"
     with pg.open_source(tmp_path / "back.zarr") as again:
-        found = again.recording
-    assert (found.axes, found.channel_names) == ("tcyx", ("green", "red"))
-    assert found.pixel_size == movie.pixel_size and found.documents == movie.recording.documents
-    np.testing.assert_array_equal(found.timestamps, times[4:10])
+        result = again.recording
+    assert (result.axes, result.channel_names) == ("tcyx", ("green", "red"))
+    assert result.pixel_size == movie.pixel_size and result.documents == movie.recording.documents
+    np.testing.assert_array_equal(result.timestamps, times[4:10])

@@ -130,11 +130,11 @@ def test_an_index_of_many_frames_holds_few_chunks_in_memory(tmp_path, key):
     pg.encode(values, tmp_path / "m", layout="lossless", chunk_frames=4)
     movie = pg.open(tmp_path / "m", workers=1)
     tracemalloc.start()
-    found = movie.counts[key]
+    result = movie.counts[key]
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    np.testing.assert_array_equal(found, values[key])
-    assert most < 12 * values[:4].nbytes + 2 * found.nbytes  # the movie is 50 chunks
+    np.testing.assert_array_equal(result, values[key])
+    assert most < 12 * values[:4].nbytes + 2 * result.nbytes  # the movie is 50 chunks
 
 
 def test_what_a_movie_says_of_itself(movie):

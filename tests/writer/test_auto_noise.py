@@ -20,15 +20,15 @@ def movie():
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
 def test_the_estimate_is_used_kept_and_told(layout, movie, tmp_path):
-    found = pg.estimate_noise(movie)
+    estimate = pg.estimate_noise(movie)
     report = pg.encode(movie, tmp_path / "m.zarr", noise="auto", layout=layout, attributes={"animal": 7})
     opened = pg.open(tmp_path / "m.zarr")
-    assert opened.noise == report.encoding.noise == found.model
+    assert opened.noise == report.encoding.noise == estimate.model
     assert opened.attrs["animal"] == 7
     kept = opened.attrs["noise_estimate"]
-    assert kept == json.loads(json.dumps(found.summary()))
-    assert (kept["verdict"], kept["model"]) == ("PASS", found.model.to_dict())
-    assert kept["interval"]["gain"] == list(found.interval.gain)
+    assert kept == json.loads(json.dumps(estimate.summary()))
+    assert (kept["verdict"], kept["model"]) == ("PASS", estimate.model.to_dict())
+    assert kept["interval"]["gain"] == list(estimate.interval.gain)
     assert len(json.dumps(kept)) < 3000
     assert any(note.startswith("estimated from the movie: PASS, gain") for note in report.notes)
     assert report.stages["estimate"] > 0

@@ -208,13 +208,13 @@ def test_a_recording_estimates_each_channel_and_is_recovered(tmp_path):
 
 
 def test_the_estimate_of_a_movie_of_channels_is_that_of_each():
-    found = pg.estimate_noise(MOVIE, axes="tcyx")
-    assert (found.verdict, found.model, len(found.channels)) == ("PASS", None, 2)
-    for number, one in enumerate(found.channels):
+    estimate = pg.estimate_noise(MOVIE, axes="tcyx")
+    assert (estimate.verdict, estimate.model, len(estimate.channels)) == ("PASS", None, 2)
+    for number, one in enumerate(estimate.channels):
         assert one.model == pg.estimate_noise(MOVIE[:, number]).model
         assert f"channel {number}" in one.source
-    assert found.models == tuple(one.model for one in found.channels)
-    assert type(found).from_dict(found.to_dict()) == found
+    assert estimate.models == tuple(one.model for one in estimate.channels)
+    assert type(estimate).from_dict(estimate.to_dict()) == estimate
     named = pg.open_source(MOVIE, axes="tcyx")
     named.recording = named.recording.replace(channel_names=("green", "red"))
     assert "channel red" in str(pg.estimate_noise(named))

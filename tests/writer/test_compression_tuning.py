@@ -67,9 +67,9 @@ def chosen(values, noise, layout, preset, run=map, **fixed):
 def test_never_larger_than_the_best_of_what_was_tried(layout, preset, name):
     values, noise = MOVIES[name]
     choice = chosen(values, noise, layout, preset)
-    found = size(values, choice.encoding)
+    result = size(values, choice.encoding)
     if len(choice.trials) > 1:
-        assert found == min(trial.nbytes for trial in choice.trials)  # all of a small movie is tried
+        assert result == min(trial.nbytes for trial in choice.trials)  # all of a small movie is tried
     again = chosen(values, noise, layout, preset)
     assert again.encoding == choice.encoding and again.trials == choice.trials
 

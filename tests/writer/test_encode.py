@@ -520,9 +520,9 @@ def waiting_source(monkeypatch):
             return super().read(start, stop)
 
     def tune(*arguments, **named):
-        found = tuned(*arguments, **named)
+        result = tuned(*arguments, **named)
         Waiting.encoded = True
-        return found
+        return result
 
     monkeypatch.setattr(writer, "tune", tune)
     return Waiting

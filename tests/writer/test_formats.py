@@ -94,11 +94,11 @@ def test_nothing_but_noise_below_the_step_is_lost(tmp_path, write):
     stored = pg.open(tmp_path / "out.zarr")
     export(stored, tmp_path / "out.h5")
     with open_source(tmp_path / "out.h5") as source:
-        values, found = source.read(0, len(movie)), source.recording
+        values, result = source.read(0, len(movie)), source.recording
     assert values.shape == movie.shape and values.dtype == movie.dtype
     error = pg.anscombe(values, noise) - pg.anscombe(movie, noise)
     assert abs(error).max() <= 0.5
     for name in ("axes", "channel_names", "pixel_size", "frame_rate"):
-        assert getattr(found, name) == getattr(said, name), name
+        assert getattr(result, name) == getattr(said, name), name
     documents = [(document.name, document.data) for document in said.documents]
-    assert [(document.name, document.data) for document in found.documents] == documents
+    assert [(document.name, document.data) for document in result.documents] == documents

@@ -23,8 +23,8 @@ def accepted(source, url, **changes):
 
 
 def test_the_movie_gives_its_dtype_and_its_chunks(tmp_path):
-    found = accepted(VALUES.astype("int32"), tmp_path / "m.zarr")
-    assert found.encoding.dtype == "int32" and found.chunk == (10, 17, 23)
+    result = accepted(VALUES.astype("int32"), tmp_path / "m.zarr")
+    assert result.encoding.dtype == "int32" and result.chunk == (10, 17, 23)
     assert accepted(VALUES, tmp_path / "m.zarr", chunk_frames=None).chunk == (25, 17, 23)
     assert not (tmp_path / "m.zarr").exists(), "nothing is claimed yet"
 

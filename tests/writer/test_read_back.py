@@ -118,9 +118,9 @@ def test_what_the_user_chose_badly_is_a_warning(cells, tmp_path, options, name):
     assert report.failed == tuple(line["name"] for line in report.checks if line["status"] == "FAIL")
     movie = pg.open(tmp_path / "a.zarr")
     assert tuple(movie.failed_check) == report.failed and f"FAILS its own check: {name}" in repr(movie)
-    found = pg.verify(tmp_path / "a.zarr")
-    assert [(p.kind, p.frames) for p in found.problems] == [("failing", None)] and not found.ok
-    assert "whole, but it fails its own check" in str(found) and found.frames_lost == 0
+    verification = pg.verify(tmp_path / "a.zarr")
+    assert [(p.kind, p.frames) for p in verification.problems] == [("failing", None)] and not verification.ok
+    assert "whole, but it fails its own check" in str(verification) and verification.frames_lost == 0
     fixed = pg.repair(tmp_path / "a.zarr", raw)
     assert not fixed.restored and "nothing is damaged" in str(fixed)
 

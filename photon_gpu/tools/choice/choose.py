@@ -195,9 +195,9 @@ def choose(
                 raw_bytes=sample.movie.nbytes,
                 stored_bytes=store.stored_bytes,
                 information=_information(model, store.step, movie.dtype.name, photons),
-                changes=tuple(found),
+                changes=tuple(of_step),
             )
-            for store, found in zip(stores, changes, strict=True)
+            for store, of_step in zip(stores, changes, strict=True)
         ),
         skipped={**built_in.skipped, **skipped},
         notes=notes,
@@ -273,11 +273,11 @@ def _run(
         mine = []
         for name in first:
             pairs = [(before[name], after[name]) for before, after in stored[store.step]]
-            found = compare(name, pairs, [take[name] for take in takes], seed)
-            if found is None:
+            change = compare(name, pairs, [take[name] for take in takes], seed)
+            if change is None:
                 never[name] = "not finite in every version"
             else:
-                mine.append(found)
+                mine.append(change)
         changes.append(mine)
     # A result that is not finite at one step cannot be judged at the others.
     return [[one for one in mine if one.name not in never] for mine in changes], never

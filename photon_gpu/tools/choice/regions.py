@@ -109,8 +109,8 @@ def _local_correlation(standard: NDArray[np.float32]) -> NDArray[np.float64]:
         columns = slice(max(-across, 0), -across if across > 0 else None)
         others = slice(max(across, 0), across if across < 0 else None)
         one, two = (rows[0], columns), (rows[1], others)
-        found = np.einsum("tyx,tyx->yx", standard[:, *one], standard[:, *two]) / len(standard)
+        products = np.einsum("tyx,tyx->yx", standard[:, *one], standard[:, *two]) / len(standard)
         for part in (one, two):
-            total[part] += found
+            total[part] += products
             number[part] += 1
     return np.asarray(total / number)

@@ -32,9 +32,9 @@ class Spots:
 
 def find_spots(movie: NDArray, noise: NoiseModel) -> Spots:
     """Find spots that stand 8 standard errors above their surroundings, are compact, and stand alone."""
-    found = [_in_frame(frame.astype(np.float64), noise) for frame in movie]
-    frame = np.repeat(np.arange(len(movie)), [len(one) for one in found])
-    rows = np.concatenate(found) if found else np.empty((0, 3))
+    per_frame = [_in_frame(frame.astype(np.float64), noise) for frame in movie]
+    frame = np.repeat(np.arange(len(movie)), [len(one) for one in per_frame])
+    rows = np.concatenate(per_frame) if per_frame else np.empty((0, 3))
     order = np.sort(np.argsort(-rows[:, 2], kind="stable")[:MOST_SPOTS])
     return Spots(frame[order], rows[order, 0].astype(np.int64), rows[order, 1].astype(np.int64))
 
@@ -83,11 +83,11 @@ def localise(movie: NDArray, spots: Spots) -> NDArray[np.float64]:
     border = np.ones(window.shape[1:], bool)
     border[1:-1, 1:-1] = False
     window -= window[:, border].mean(1)[:, None, None]
-    place = np.zeros((2, len(spots), 1))
+    offset = np.zeros((2, len(spots), 1))
     for _ in range(_ROUNDS):
-        down, across = (np.exp(-((near - at) ** 2) / (2 * _WIDTH**2)) for at in place)
+        down, across = (np.exp(-((near - at) ** 2) / (2 * _WIDTH**2)) for at in offset)
         weight = window * down[:, :, None] * across[:, None, :]
         total = np.maximum(weight.sum((1, 2)), 1e-9)
         moved = [(weight * near[:, None]).sum((1, 2)) / total, (weight * near).sum((1, 2)) / total]
-        place = np.clip(moved, -_REACH, _REACH)[:, :, None]
-    return np.asarray(place[:, :, 0] + np.stack([spots.row, spots.column]))
+        offset = np.clip(moved, -_REACH, _REACH)[:, :, None]
+    return np.asarray(offset[:, :, 0] + np.stack([spots.row, spots.column]))

@@ -83,10 +83,10 @@ def test_a_wrong_noise_model_fails_on_the_noise_model(cells, factor):
 
 def test_a_step_of_four_fails_on_the_step(cells):
     raw, noise = cells
-    found = pg.fidelity(raw, stored(raw, noise, step=4.0))
-    assert found["snr"].status == "FAIL" and "step of 4 sigma" in found["snr"].cause
-    assert found["escaped"].status == found["inverse"].status == "PASS"
-    assert found["bias"].cause == "" or "step" in found["bias"].cause
+    report = pg.fidelity(raw, stored(raw, noise, step=4.0))
+    assert report["snr"].status == "FAIL" and "step of 4 sigma" in report["snr"].cause
+    assert report["escaped"].status == report["inverse"].status == "PASS"
+    assert report["bias"].cause == "" or "step" in report["bias"].cause
 
 
 @pytest.mark.parametrize("by", [1, -1])
@@ -97,21 +97,21 @@ def test_an_inverse_off_by_one_code_fails_on_the_inverse(cells, monkeypatch, fre
     monkeypatch.setattr(
         CodeTable, "decode_tables", lambda self, low, high, d: right(self, low + by, high + by, d)
     )
-    found = pg.fidelity(raw, stored(raw, noise, layout=layout))
-    assert found["inverse"].status == found["bias"].status == "FAIL"
-    assert ("upwards" if by > 0 else "downwards") in found["bias"].cause and "off by one" in found[
+    report = pg.fidelity(raw, stored(raw, noise, layout=layout))
+    assert report["inverse"].status == report["bias"].status == "FAIL"
+    assert ("upwards" if by > 0 else "downwards") in report["bias"].cause and "off by one" in report[
         "bias"
     ].cause
-    assert found["escaped"].status == "PASS"  # what is stored is right
+    assert report["escaped"].status == "PASS"  # what is stored is right
 
 
 def planted_decoder(monkeypatch, values):
     """Decode code ``k`` to ``values(table, k)``."""
 
     def tables(self, low, high, dtype):
-        found = values(self, np.arange(low, high + 1))
+        result = values(self, np.arange(low, high + 1))
         out = np.dtype(dtype)
-        return (np.rint(found) if out.kind in "iu" else found).astype(out)[np.newaxis]
+        return (np.rint(result) if out.kind in "iu" else result).astype(out)[np.newaxis]
 
     monkeypatch.setattr(CodeTable, "decode_tables", tables)
 
@@ -171,9 +171,9 @@ def test_codes_cut_to_eight_bits_fail_on_clipping(monkeypatch, fresh_tables):
     encoding._table.cache_clear()
     right = CodeTable.label_luts
     monkeypatch.setattr(CodeTable, "label_luts", lambda self: np.minimum(right(self), 255 * self.step))
-    found = pg.fidelity(raw, stored(raw, movie.noise))
-    assert found["clipped"].status == found["escaped"].status == "FAIL"
-    assert "8 bits" in found["clipped"].cause and found["clipped"].value > 1000
+    report = pg.fidelity(raw, stored(raw, movie.noise))
+    assert report["clipped"].status == report["escaped"].status == "FAIL"
+    assert "8 bits" in report["clipped"].cause and report["clipped"].value > 1000
 
 
 class Tampered(Movie):
@@ -223,8 +223,8 @@ CHANGES = {
 def test_what_is_done_to_a_movie_fails_on_its_line(cells, name):
     raw, noise = cells
     change, expected = CHANGES[name]
-    found = pg.fidelity(raw, tampered(stored(raw, noise), change))
-    assert expected <= failed(found), str(found)
+    report = pg.fidelity(raw, tampered(stored(raw, noise), change))
+    assert expected <= failed(report), str(report)
 
 
 def test_residuals_that_are_not_uniform_fail():
@@ -241,9 +241,9 @@ def test_labels_warn_where_single_photons_are_resolved():
         frames=60, height=64, width=64, gain=1, photons=0.5, offset=0, read_noise_adu=0, dtype="uint8", seed=1
     )
     raw = np.asarray(movie)
-    found = pg.fidelity(raw, stored(raw, pg.NoiseModel()))
-    assert found["labels"].status == "WARN" and "use movie.counts" in found["labels"].cause
-    assert found["bias"].status == "PASS"
+    report = pg.fidelity(raw, stored(raw, pg.NoiseModel()))
+    assert report["labels"].status == "WARN" and "use movie.counts" in report["labels"].cause
+    assert report["bias"].status == "PASS"
 
 
 def test_a_store_larger_than_its_movie_fails_on_efficiency():
@@ -273,9 +273,9 @@ def test_a_store_larger_than_its_movie_fails_on_efficiency():
         },
     )
     group[:] = pg.anscombe(raw, pg.NoiseModel(gain=100, offset=90, variance=900))
-    found = pg.fidelity(raw, memory)
-    assert found["efficiency"].status == "FAIL" and "larger than the raw one" in found["efficiency"].cause
-    assert found["escaped"].status == "PASS" and found["bias"].status == "PASS"
+    report = pg.fidelity(raw, memory)
+    assert report["efficiency"].status == "FAIL" and "larger than the raw one" in report["efficiency"].cause
+    assert report["escaped"].status == "PASS" and report["bias"].status == "PASS"
 
 
 def test_a_step_that_compresses_badly_is_named(cells):

@@ -35,10 +35,10 @@ def test_a_model_a_fifth_off_is_a_warning(factor):
 
 def test_what_bins_of_a_wrong_model_add_is_not_excused_and_the_gain_is_told():
     raw = detected(0.5, 200, 2000)
-    found = report(raw, 17.5)
-    assert found["variance"].status == "FAIL" and "theory 1.02" in found["variance"].found
-    assert found["noise_model"].status == "FAIL"
-    advice = float(found["noise_model"].cause.split("nearer to ")[1].split(";")[0])
+    result = report(raw, 17.5)
+    assert result["variance"].status == "FAIL" and "theory 1.02" in result["variance"].found
+    assert result["noise_model"].status == "FAIL"
+    advice = float(result["noise_model"].cause.split("nearer to ")[1].split(";")[0])
     assert advice == pytest.approx(0.5, rel=0.1)
 
 

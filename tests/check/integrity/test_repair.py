@@ -154,8 +154,8 @@ def test_the_words_of_a_source_come_back_from_it_and_from_nothing_else(damage, t
         words.unlink()
     else:
         words.write_bytes(whole[:-5] + b"?" + whole[-4:])
-    found = pg.verify(store)
-    assert [problem.name for problem in found.problems] == [words.name] and not found.lost
+    verification = pg.verify(store)
+    assert [problem.name for problem in verification.problems] == [words.name] and not verification.lost
     assert not pg.repair(store).ok
     with pytest.raises(CorruptDataError, match=words.name):
         _ = pg.open(store).source_metadata

@@ -31,12 +31,14 @@ def kinds(found):
 
 
 def test_a_whole_store_is_ok(store):
-    found = pg.verify(store)
-    assert found.ok and found.lost == () and found.chunks == 3 and found.files == 6
-    assert found.nbytes == sum(file.stat().st_size for file in store.iterdir())
-    assert found.by == "manifest"
+    verification = pg.verify(store)
+    assert (
+        verification.ok and verification.lost == () and verification.chunks == 3 and verification.files == 6
+    )
+    assert verification.nbytes == sum(file.stat().st_size for file in store.iterdir())
+    assert verification.by == "manifest"
     assert pg.verify(store, deep=True).by == "manifest and decoding"
-    assert "whole" in str(found) and json.loads(json.dumps(found.to_dict()))["ok"]
+    assert "whole" in str(verification) and json.loads(json.dumps(verification.to_dict()))["ok"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -73,7 +75,7 @@ def test_without_a_manifest_a_flipped_byte_is_found_or_decodes_the_same(tmp_path
     without_manifest(place)
     assert pg.verify(place).ok
     decoded = pg.open(place).counts[...]
-    found = same = 0
+    actual = same = 0
     for file in sorted(place.glob("*.0.0")):
         whole = file.read_bytes()
         for at in range(len(whole)):
@@ -86,9 +88,9 @@ def test_without_a_manifest_a_flipped_byte_is_found_or_decodes_the_same(tmp_path
                 same += 1
             else:
                 assert kinds(result) == [("altered", file.name)]
-                found += 1
+                actual += 1
         file.write_bytes(whole)
-    assert found > 20 * same  # only bytes of Blosc's header that nobody reads
+    assert actual > 20 * same  # only bytes of Blosc's header that nobody reads
 
 
 @pytest.mark.parametrize(
@@ -126,9 +128,11 @@ def test_without_a_manifest_what_chunks_say_of_themselves_is_checked(tmp_path):
     (place / "0.0.0").rename(place / "x")
     (place / "1.0.0").rename(place / "0.0.0")
     (place / "x").rename(place / "1.0.0")
-    found = pg.verify(place)
-    assert kinds(found) == [("altered", "0.0.0"), ("altered", "1.0.0")] and found.lost == ((0, 7),)
-    assert "chunk 0 was written as number 1" in str(found)
+    verification = pg.verify(place)
+    assert kinds(verification) == [("altered", "0.0.0"), ("altered", "1.0.0")] and verification.lost == (
+        (0, 7),
+    )
+    assert "chunk 0 was written as number 1" in str(verification)
 
 
 def test_without_a_manifest_places_of_older_chunks_are_not_known():
@@ -137,9 +141,9 @@ def test_without_a_manifest_places_of_older_chunks_are_not_known():
     for file in store.iterdir():
         if file.name != ".manifest.json":
             copy.write(file.name, file.read_bytes())
-    found = pg.verify(copy)
-    assert kinds(found) == [("missing", ".manifest.json")]
-    assert any("each other's places" in note for note in found.notes)
+    verification = pg.verify(copy)
+    assert kinds(verification) == [("missing", ".manifest.json")]
+    assert any("each other's places" in note for note in verification.notes)
 
 
 @pytest.mark.parametrize("layout", ["plain", "lossless"])
@@ -147,9 +151,9 @@ def test_without_a_manifest_the_limits_of_decoding_are_said(tmp_path, layout):
     place = tmp_path / "movie.zarr"
     pg.encode(movie(), place, noise=NOISE, layout=layout, chunk_frames=4)
     without_manifest(place)
-    found = pg.verify(place)
-    assert found.ok and any("not found in this layout" in note for note in found.notes)
-    assert "every chunk decodes" in str(found)
+    verification = pg.verify(place)
+    assert verification.ok and any("not found in this layout" in note for note in verification.notes)
+    assert "every chunk decodes" in str(verification)
     whole = (place / "1.0.0").read_bytes()
     (place / "1.0.0").write_bytes(whole[:-3])
     assert kinds(pg.verify(place)) == [("altered", "1.0.0")]
@@ -160,12 +164,15 @@ def test_missing_truncated_extra_and_swapped(store, by):
     if by == "decoding":
         without_manifest(store)
     (store / "1.0.0").unlink()
-    found = pg.verify(store)
-    assert kinds(found) == [("missing", "1.0.0")] and found.lost == ((4, 7),)
+    verification = pg.verify(store)
+    assert kinds(verification) == [("missing", "1.0.0")] and verification.lost == ((4, 7),)
     (store / "0.0.0").write_bytes((store / "0.0.0").read_bytes()[:-5])
-    found = pg.verify(store)
-    assert kinds(found) == [("missing", "1.0.0"), ("truncated" if by == "manifest" else "altered", "0.0.0")]
-    assert found.lost == ((0, 7),) and found.frames_lost == 8
+    verification = pg.verify(store)
+    assert kinds(verification) == [
+        ("missing", "1.0.0"),
+        ("truncated" if by == "manifest" else "altered", "0.0.0"),
+    ]
+    assert verification.lost == ((0, 7),) and verification.frames_lost == 8
     (store / "notes.txt").write_text("mine")
     (store / "7.0.0").write_bytes(b"a chunk beyond the end")
     assert {("extra", "notes.txt"), ("extra", "7.0.0")} <= set(kinds(pg.verify(store)))
@@ -176,9 +183,9 @@ def test_chunks_in_each_others_place(store):
     one, two = (store / "0.0.0").read_bytes(), (store / "1.0.0").read_bytes()
     (store / "0.0.0").write_bytes(two)
     (store / "1.0.0").write_bytes(one)
-    found = pg.verify(store)
-    assert not found.ok and found.lost == ((0, 7),)
-    assert any("it holds what 1.0.0 should hold" in p.detail for p in found.problems)
+    verification = pg.verify(store)
+    assert not verification.ok and verification.lost == ((0, 7),)
+    assert any("it holds what 1.0.0 should hold" in p.detail for p in verification.problems)
 
 
 @pytest.mark.parametrize("swap", [("2.0.0", "1.0.0"), ("1.0.0", "2.0.0")])
@@ -204,23 +211,25 @@ def test_a_reader_does_not_complete_a_short_chunk_with_zeros(tmp_path):
 def test_damaged_metadata(store, name):
     whole = (store / name).read_bytes()
     (store / name).unlink()
-    found = pg.verify(store)
-    assert kinds(found) == [("missing", name)] and found.lost == ((0, 10),)
+    verification = pg.verify(store)
+    assert kinds(verification) == [("missing", name)] and verification.lost == ((0, 10),)
     (store / name).write_bytes(whole[:-20])  # a rewrite that was cut short
-    found = pg.verify(store)
-    assert kinds(found) == [("truncated", name)] and found.lost == ((0, 10),)
+    verification = pg.verify(store)
+    assert kinds(verification) == [("truncated", name)] and verification.lost == ((0, 10),)
     (store / name).write_bytes(whole.replace(b"    ", b"  "))  # says the same in fewer bytes
-    found = pg.verify(store)
-    assert [problem.name for problem in found.problems] == [name] and found.lost == ()
-    assert "no frame is lost" in str(found)
+    verification = pg.verify(store)
+    assert [problem.name for problem in verification.problems] == [name] and verification.lost == ()
+    assert "no frame is lost" in str(verification)
 
 
 def test_damaged_metadata_without_a_manifest(store):
     without_manifest(store)
     (store / ".zarray").unlink()
-    found = pg.verify(store)
+    verification = pg.verify(store)
     assert (
-        kinds(found) == [("missing", ".zarray")] and found.shape is None and "lost: every frame" in str(found)
+        kinds(verification) == [("missing", ".zarray")]
+        and verification.shape is None
+        and "lost: every frame" in str(verification)
     )
     (store / ".zarray").write_text("{}")
     assert kinds(pg.verify(store)) == [("mismatched", ".zarray")]
@@ -228,8 +237,12 @@ def test_damaged_metadata_without_a_manifest(store):
 
 def test_a_deleted_manifest_is_missed(store):
     (store / ".manifest.json").unlink()
-    found = pg.verify(store)
-    assert kinds(found) == [("missing", ".manifest.json")] and found.lost == () and found.by == "decoding"
+    verification = pg.verify(store)
+    assert (
+        kinds(verification) == [("missing", ".manifest.json")]
+        and verification.lost == ()
+        and verification.by == "decoding"
+    )
 
 
 def test_a_manifest_of_other_chunks(store):
@@ -239,8 +252,8 @@ def test_a_manifest_of_other_chunks(store):
     chunks = {name: entry for name, entry in index.files.items() if not name.startswith(".z")}
     texts = {name: text.encode() for name, text in index.copies.items()}
     (store / ".manifest.json").write_bytes(manifest.pack(chunks, texts))
-    found = pg.verify(store)
-    assert ("mismatched", ".manifest.json") in kinds(found)
+    verification = pg.verify(store)
+    assert ("mismatched", ".manifest.json") in kinds(verification)
 
 
 def test_filter_and_attributes_must_agree(tmp_path):
@@ -263,8 +276,8 @@ def test_deep_finds_what_was_written_wrong(store):
         manifest.pack({**chunks, "1.0.0": manifest.entry(b"never a chunk")}, texts)
     )
     assert pg.verify(store).ok
-    found = pg.verify(store, deep=True)
-    assert kinds(found) == [("altered", "1.0.0")] and found.lost == ((4, 7),)
+    verification = pg.verify(store, deep=True)
+    assert kinds(verification) == [("altered", "1.0.0")] and verification.lost == ((4, 7),)
 
 
 def test_labels_no_camera_gives_are_found(tmp_path):
@@ -276,8 +289,11 @@ def test_labels_no_camera_gives_are_found(tmp_path):
     without_manifest(place)
     array = zarr.open(str(place), mode="r+")
     array[5, 2, 2] = 500.0
-    found = pg.verify(place)
-    assert kinds(found) == [("altered", "1.0.0")] and "no value of uint8 has" in found.problems[0].detail
+    verification = pg.verify(place)
+    assert (
+        kinds(verification) == [("altered", "1.0.0")]
+        and "no value of uint8 has" in verification.problems[0].detail
+    )
 
 
 def test_metadata_that_ask_for_petabytes_are_answered_at_once(tmp_path):
@@ -287,8 +303,8 @@ def test_metadata_that_ask_for_petabytes_are_answered_at_once(tmp_path):
     array = json.loads((place / ".zarray").read_text())
     array["shape"][0] = 1 << 47
     (place / ".zarray").write_text(json.dumps(array))
-    found = pg.verify(place)
-    assert found.lost == ((12, (1 << 47) - 1),)
+    verification = pg.verify(place)
+    assert verification.lost == ((12, (1 << 47) - 1),)
 
 
 def test_an_error_of_the_store_is_not_called_missing(tmp_path):
@@ -303,8 +319,8 @@ def test_an_error_of_the_store_is_not_called_missing(tmp_path):
         return read(name)
 
     storage.read = failing
-    found = pg.verify(storage)
-    assert kinds(found) == [("unreadable", "1.0.0")] and found.lost == ((4, 7),)
+    verification = pg.verify(storage)
+    assert kinds(verification) == [("unreadable", "1.0.0")] and verification.lost == ((4, 7),)
 
 
 def test_a_writers_marker_is_named(store):
@@ -325,10 +341,10 @@ def test_other_axes_and_one_frame(tmp_path):
 def test_progress_and_threads_and_other_filesystems():
     pg.encode(movie(40), "memory://verify.zarr", noise=NOISE, chunk_frames=1, overwrite=True)
     seen = []
-    found = pg.verify(
+    verification = pg.verify(
         "memory://verify.zarr", workers=4, progress=lambda done, total: seen.append((done, total))
     )
-    assert found.ok and seen == [(n, 40) for n in range(1, 41)]
+    assert verification.ok and seen == [(n, 40) for n in range(1, 41)]
     assert pg.verify("memory://verify.zarr", budget_bytes=1).ok
 
 

@@ -240,8 +240,8 @@ def test_settings_round_trip_and_parse():
         "LZ4:1:none": Compressor(cname="lz4", clevel=1, shuffle=0, blocksize=0),
         "zstd-1-byte-1048576": Compressor(),
     }.items():
-        found = Compressor.parse(text)
-        assert found == expected and Compressor.from_dict(found.to_dict()) == found
+        result = Compressor.parse(text)
+        assert result == expected and Compressor.from_dict(result.to_dict()) == result
     assert "blocksize" not in Compressor(blocksize=0).to_dict()
     assert Compressor().to_dict() == {
         "id": "blosc",

@@ -45,10 +45,10 @@ def test_codes_are_those_of_the_exact_table(dtype, backend, phases):
 def test_the_range_is_that_of_the_values():
     for dtype in DTYPES:
         values = values_of(dtype)
-        found = extent(values, NUMBA, noise=CAMERA)
-        assert (found.low, found.high) == (values.min(), values.max())
-        assert type(found.low) in (int, float)
-        assert extent(values, NUMBA, noise=CAMERA, split=Split(3)) == found
+        result = extent(values, NUMBA, noise=CAMERA)
+        assert (result.low, result.high) == (values.min(), values.max())
+        assert type(result.low) in (int, float)
+        assert extent(values, NUMBA, noise=CAMERA, split=Split(3)) == result
     strided = values_of("int16", shape=(6, 8, 10))[::2, 1:, ::3]
     assert extent(strided, NUMBA, noise=CAMERA) == Extent(int(strided.min()), int(strided.max()))
 

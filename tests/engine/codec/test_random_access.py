@@ -43,9 +43,9 @@ def parts(payload, shape, encoding, backend=NUMBA, what=STABILIZED, seed=0):
         for top, bottom in ((0, rows), (int(low), int(high))):
             blocks = blosc.Blocks(frame)
             part = ChunkPart(shape, int(start), int(stop), (top, bottom))
-            found = decode_part(blocks, part, encoding, backend, what=what)
-            assert found.shape == (stop - start, *shape[1:])
-            as_rows = (found.reshape(-1, rows, columns), whole[start:stop].reshape(-1, rows, columns))
+            result = decode_part(blocks, part, encoding, backend, what=what)
+            assert result.shape == (stop - start, *shape[1:])
+            as_rows = (result.reshape(-1, rows, columns), whole[start:stop].reshape(-1, rows, columns))
             yield blocks, *(block[:, top:bottom] for block in as_rows)
 
 
@@ -57,8 +57,8 @@ def test_every_predictor_gives_the_same_values_as_whole_chunks(name, photons, di
         values = movie("uint16", shape, photons=photons)
         encoding = Encoding(layout="compact", noise=CAMERA, dither=dither, predictor=MADE[name])
         for what in (STABILIZED, np.dtype("uint16")):
-            for _, found, expected in parts(encoded(values, encoding), shape, encoding, what=what):
-                np.testing.assert_array_equal(found, expected)
+            for _, result, expected in parts(encoded(values, encoding), shape, encoding, what=what):
+                np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -69,8 +69,8 @@ def test_every_dtype_and_width_of_codes(dtype):
         values = movie(dtype, (5, 80, 40), photons=spread)
         values[::2, ::3] = values.min()  # jumps, which escape
         encoding = Encoding(layout="compact", dtype=dtype, noise=CAMERA, step=step, predictor=MADE["mean"])
-        for _, found, expected in parts(encoded(values, encoding), values.shape, encoding):
-            np.testing.assert_array_equal(found, expected)
+        for _, result, expected in parts(encoded(values, encoding), values.shape, encoding):
+            np.testing.assert_array_equal(result, expected)
 
 
 def test_the_reference_kernels_agree():
@@ -79,8 +79,8 @@ def test_the_reference_kernels_agree():
         if name in MADE:
             encoding = Encoding(layout="compact", noise=CAMERA, predictor=MADE[name])
             payload = encoded(values, encoding)
-            for _, found, expected in parts(payload, values.shape, encoding, backend=NUMPY):
-                np.testing.assert_array_equal(found, expected)
+            for _, result, expected in parts(payload, values.shape, encoding, backend=NUMPY):
+                np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("name", [name for name in LISTED if name.startswith(("compact", "plain"))])
@@ -132,8 +132,8 @@ def test_of_plain_chunks_only_blocks_with_the_rows_are_opened(monkeypatch):
     monkeypatch.setattr(span, lambda *a, f=blosc.decompress_span: opened.append(a[2] - a[1]) or f(*a))
     for rows in ((0, 1), (250, 262), (599, 600), (0, 600)):
         opened.clear()
-        found = layout.decode_part(data, ChunkPart(values.shape, 1, 4, rows), np.dtype("uint16"))
-        np.testing.assert_array_equal(found[:, slice(*rows)], whole[1:, slice(*rows)])
+        result = layout.decode_part(data, ChunkPart(values.shape, 1, 4, rows), np.dtype("uint16"))
+        np.testing.assert_array_equal(result[:, slice(*rows)], whole[1:, slice(*rows)])
         assert sum(opened) <= 3 * 8 * 512 * (rows[1] - rows[0]) + 2 * 3 * (1 << 20)
 
 

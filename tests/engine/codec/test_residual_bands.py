@@ -59,8 +59,8 @@ def written(shape, residuals, *, levels=0, head=5, kernels=cpu, width=1, run=map
             writer.put(first, residuals[first], np.append(residuals[first].size, table[1:]))
 
     list(run(put, reversed(residuals)))
-    payload, found = writer.finished()
-    return payload[head:].copy(), found.coded if coded else found.packed
+    payload, result = writer.finished()
+    return payload[head:].copy(), result.coded if coded else result.packed
 
 
 def read(shape, body, *, packed, width=1, levels=0, kernels=cpu, coded=False) -> dict[int, np.ndarray]:
@@ -128,10 +128,10 @@ def test_segments_of_a_band_count_their_escapes_apart():
     assert kept.segments == 4 and kept.band_segments(100) == slice(2, 4)
     body, _ = written(shape, residuals)
     counts = body[kept.counts_at : kept.nibbles_at].view("<u4")
-    found = [
+    result = [
         int((part >= 15).sum()) for flat in residuals.values() for part in (flat[:SEGMENT], flat[SEGMENT:])
     ]
-    assert counts.tolist() == found and all(found)
+    assert counts.tolist() == result and all(result)
 
 
 def test_threads_change_no_byte():
@@ -184,9 +184,9 @@ def test_what_was_coded_is_read(shape, width, spread, levels):
     plain = places(shape, width=width, levels=levels, packed=False).fixed
     assert body.size < plain if coded else body.size == plain
     for first, given in residuals.items():
-        found = read(shape, body, packed=False, width=width, levels=levels, coded=coded)[first]
-        assert found.dtype == given.dtype
-        np.testing.assert_array_equal(found, given)
+        result = read(shape, body, packed=False, width=width, levels=levels, coded=coded)[first]
+        assert result.dtype == given.dtype
+        np.testing.assert_array_equal(result, given)
 
 
 def test_a_coded_band_tells_its_levels():
@@ -196,8 +196,8 @@ def test_a_coded_band_tells_its_levels():
     for first, residuals in bands(shape, 1, 4).items():
         told[first] = rng.multinomial(residuals.size, [0.1, 0.2, 0, 0.7, 0])
         writer.put(first, residuals, told[first])
-    payload, found = writer.finished()
-    reader = Reader(found, payload)
+    payload, result = writer.finished()
+    reader = Reader(result, payload)
     for first, levels in told.items():
         assert not reader.levels[first // 32].any()
         assert reader.residuals(first, np.empty(0, np.uint8), cpu) is not None

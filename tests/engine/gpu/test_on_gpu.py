@@ -92,13 +92,13 @@ def test_lookups_of_every_input(cupy: Any, kernels: Any, out: str, skew: int) ->
         patterns = np.append(np.zeros(skew, dtype), every_value(dtype))
         luts = rng.integers(0, 256, (16, every_value(dtype).size)).astype(out)
         given = cupy.asarray(patterns)[skew:].reshape(1, -1)
-        found = cupy.empty(patterns.size, out)[skew:].reshape(1, -1)
-        kernels.quantize_lut(given, cupy.asarray(luts[0]), found)
-        equal(found, luts[0][patterns[skew:]].reshape(1, -1))
-        kernels.quantize_lut_phased(given, cupy.asarray(luts), 9, 77, 1000, found)
-        expected = np.empty(found.shape, out)
+        result = cupy.empty(patterns.size, out)[skew:].reshape(1, -1)
+        kernels.quantize_lut(given, cupy.asarray(luts[0]), result)
+        equal(result, luts[0][patterns[skew:]].reshape(1, -1))
+        kernels.quantize_lut_phased(given, cupy.asarray(luts), 9, 77, 1000, result)
+        expected = np.empty(result.shape, out)
         reference.quantize_lut_phased(patterns[skew:].reshape(1, -1), luts, 9, 77, 1000, expected)
-        equal(found, expected)
+        equal(result, expected)
 
 
 def test_labels_and_checksum(cupy: Any, kernels: Any) -> None:
@@ -121,19 +121,19 @@ def test_predictors(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, 
         for name in ("past", "full"):
             weights = weights_of(name, pairs, frames)
             given = [cupy.asarray(array) for array in (weights, rates, state)]
-            residuals, found = np.empty(shape, codes), cupy.empty(shape, codes)
+            residuals, result = np.empty(shape, codes), cupy.empty(shape, codes)
             getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
-            getattr(kernels, f"predict_{name}")(cupy.asarray(read), *given, found)
-            equal(found, residuals)
+            getattr(kernels, f"predict_{name}")(cupy.asarray(read), *given, result)
+            equal(result, residuals)
             restored = cupy.empty(shape, codes)
-            getattr(kernels, f"restore_{name}")(found, *given, restored)
+            getattr(kernels, f"restore_{name}")(result, *given, restored)
             equal(restored, read)
         flat = read.reshape(frames, -1)
-        residuals, found = np.empty(flat.shape, codes), cupy.empty(flat.shape, codes)
+        residuals, result = np.empty(flat.shape, codes), cupy.empty(flat.shape, codes)
         reference.predict_mean(flat, rates, 7, state.reshape(-1), residuals)
-        kernels.predict_mean(cupy.asarray(flat), given[1], 7, given[2], found)
-        equal(found, residuals)
-        kernels.restore_mean(found, given[1], 7, given[2], restored := cupy.empty(flat.shape, codes))
+        kernels.predict_mean(cupy.asarray(flat), given[1], 7, given[2], result)
+        equal(result, residuals)
+        kernels.restore_mean(result, given[1], 7, given[2], restored := cupy.empty(flat.shape, codes))
         equal(restored, flat)
 
 
@@ -144,14 +144,14 @@ def test_packed_residuals(cupy: Any, kernels: Any, codes: str, skew: int) -> Non
         given, size = cupy.asarray(np.append(np.zeros(skew, codes), residuals))[skew:], residuals.size
         nibbles, escapes, starts = packed(residuals, segment)
         rows, counts = cupy.zeros((starts.size - 1, segment), codes), cupy.zeros(starts.size - 1, np.int64)
-        found = cupy.zeros(nibbles.size + skew, np.uint8)[skew:]
-        kernels.pack(given, segment, found, rows, counts)
-        equal(found, nibbles)
+        result = cupy.zeros(nibbles.size + skew, np.uint8)[skew:]
+        kernels.pack(given, segment, result, rows, counts)
+        equal(result, nibbles)
         equal(counts, np.diff(starts))
         joined, out = cupy.zeros(escapes.size, codes), cupy.zeros(size + skew, codes)[skew:]
         kernels.join_escapes(rows, cupy.asarray(starts), joined)
         equal(joined, escapes)
-        assert kernels.unpack(found, joined, cupy.asarray(starts), segment, out) == 0
+        assert kernels.unpack(result, joined, cupy.asarray(starts), segment, out) == 0
         equal(out, residuals)
         altered, expected = np.full_like(nibbles, 255), np.empty(size, codes)
         strange = kernels.unpack(cupy.asarray(altered), joined, cupy.asarray(starts), segment, out)
@@ -170,9 +170,9 @@ def test_sorted_residuals(cupy: Any, kernels: Any, codes: str, shape: tuple[int,
             kernels.predict_full(cupy.asarray(read), *given, residuals)
             kernels.count_levels(cupy.asarray(read), residuals, counts)
             equal(counts, places[1] - places[0])
-            moved, found = cupy.asarray(places[0]), cupy.zeros(read.size, codes)
-            kernels.sort_levels(cupy.asarray(read), residuals, moved, found)
-            equal(found, ordered)
+            moved, result = cupy.asarray(places[0]), cupy.zeros(read.size, codes)
+            kernels.sort_levels(cupy.asarray(read), residuals, moved, result)
+            equal(result, ordered)
             equal(moved, places[1])
 
 

@@ -131,14 +131,14 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
             given, size, segments = residuals[skew:], residuals.size - skew, -(-residuals.size // segment)
             nibbles, escapes, starts = packed(given, segment)
             rows, counts = empty((segments, segment), code), empty(segments, np.int64)
-            found = empty(nibbles.size + skew, np.uint8)[skew:]
-            kernels.pack(put(residuals)[skew:], segment, found, rows, counts)
-            same(found, nibbles)
+            result = empty(nibbles.size + skew, np.uint8)[skew:]
+            kernels.pack(put(residuals)[skew:], segment, result, rows, counts)
+            same(result, nibbles)
             same(counts, np.diff(starts))
             kernels.join_escapes(rows, put(starts), joined := empty(escapes.size, code))
             same(joined, escapes)
             out = empty(size, code)
-            assert kernels.unpack(found, joined, put(starts), segment, out) == 0
+            assert kernels.unpack(result, joined, put(starts), segment, out) == 0
             same(out, given)
             # Half bytes that ask for more escapes than there are.
             altered = put(np.full_like(nibbles, 255))

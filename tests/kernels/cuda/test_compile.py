@@ -130,8 +130,8 @@ def test_the_check_sees(old: str, new: str, options: tuple[str, ...], fault: str
     assert old in SOURCE, "the source no longer has the line that this test replaces"
     text = SOURCE.replace(old, new, 1)
     kept = tuple(option for option in product_options() if not (options and option == "--fmad=false"))
-    found = faults(compiled("compute_80", (*kept, *options), text)[0])
-    assert any(entry.startswith(fault) for entry in found), found
+    result = faults(compiled("compute_80", (*kept, *options), text)[0])
+    assert any(entry.startswith(fault) for entry in result), result
 
 
 def test_lookups_move_16_bytes_at_a_time() -> None:

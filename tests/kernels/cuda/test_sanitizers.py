@@ -18,8 +18,8 @@ RUNTIMES = {"address": ("libasan.so", "libubsan.so"), "thread": ("libtsan.so",)}
 
 def runtime(name: str) -> str:
     """Path of a runtime library of g++; empty where it has none."""
-    found = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
-    path = found.stdout.strip()
+    result = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    path = result.stdout.strip()
     return os.path.realpath(path) if Path(path).is_absolute() else ""
 
 

@@ -43,10 +43,10 @@ def test_a_movie_comes_back_with_all_that_is_known_of_it(tmp_path, stored, suffi
     assert report.format == "HDF5, Blosc-zstd" and report.dtype == "int16"
     with open_source(tmp_path / f"movie{suffix}") as source:
         np.testing.assert_array_equal(source.read(0, 50), stored.counts[...])
-        found = source.recording
-    assert found.to_dict() == RECORDING.to_dict()
-    np.testing.assert_array_equal(found.timestamps, RECORDING.timestamps)
-    assert found.documents == RECORDING.documents
+        result = source.recording
+    assert result.to_dict() == RECORDING.to_dict()
+    np.testing.assert_array_equal(result.timestamps, RECORDING.timestamps)
+    assert result.documents == RECORDING.documents
 
 
 def test_it_is_chunked_by_frames_and_has_units(tmp_path, stored):

@@ -100,8 +100,8 @@ def test_a_part_of_a_scanimage_movie_has_the_descriptions_of_its_frames(tmp_path
     source = scanimage(tmp_path / "source.tif", channels=2)
     back = there_and_back(source, tmp_path, part=(3, 5))
     with tifffile.TiffFile(back) as after:
-        found = [page.description.splitlines()[0] for page in after.pages]
-        assert found == [f"frameNumbers = {n}" for n in (7, 8, 9, 10)]
+        result = [page.description.splitlines()[0] for page in after.pages]
+        assert result == [f"frameNumbers = {n}" for n in (7, 8, 9, 10)]
         np.testing.assert_array_equal(after.asarray().reshape(4, 8, 10), MOVIE[6:10])
 
 
@@ -140,10 +140,10 @@ def test_labels_and_words_of_imagej_are_those_of_the_frames_that_were_selected(t
     tifffile.imwrite(source, values, photometric="minisblack", **options)
     back = there_and_back(source, tmp_path, frames="1:3", channel=1)
     with tifffile.TiffFile(back) as after:
-        found = after.imagej_metadata
+        result = after.imagej_metadata
         assert (after.series[0].axes, after.series[0].shape) == ("TZYX", (2, 2, 8, 10))
-        assert found["Labels"] == [f"frame {n}" for n in (5, 7, 9, 11)] and found["Info"] == "a line"
-        assert (found["finterval"], found["unit"], found["frames"]) == (0.1, "um", 2)
+        assert result["Labels"] == [f"frame {n}" for n in (5, 7, 9, 11)] and result["Info"] == "a line"
+        assert (result["finterval"], result["unit"], result["frames"]) == (0.1, "um", 2)
         np.testing.assert_array_equal(after.asarray(), FIVE[1:3, :, 1])
 
 
@@ -184,9 +184,9 @@ def test_a_selected_scanimage_channel_has_the_descriptions_of_its_pages(tmp_path
     pg.encode(source, tmp_path / "movie.zarr", layout="lossless", channel="ruby", frames="3:6")
     report = export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.tif")
     with tifffile.TiffFile(tmp_path / "back.tif") as after:
-        found = [page.description.splitlines()[0] for page in after.pages]
+        result = [page.description.splitlines()[0] for page in after.pages]
         np.testing.assert_array_equal(after.asarray(), MOVIE[7:12:2])
-    assert found == [f"frameNumbers = {n}" for n in (8, 10, 12)] and not report.notes
+    assert result == [f"frameNumbers = {n}" for n in (8, 10, 12)] and not report.notes
 
 
 def test_a_movie_in_several_files_has_the_header_of_the_first_and_the_words_of_every_page(tmp_path):
@@ -201,9 +201,9 @@ def test_a_movie_in_several_files_has_the_header_of_the_first_and_the_words_of_e
     export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.tif")
     with tifffile.TiffFile(tmp_path / "back.tif") as after:
         assert after.scanimage_metadata["FrameData"]["SI.hRoiManager.scanFrameRate"] == 30
-        found = [page.description.split()[-1] for page in after.pages]
+        result = [page.description.split()[-1] for page in after.pages]
         np.testing.assert_array_equal(after.asarray(), MOVIE)
-    assert found == [str(n) for n in range(1, 25)]
+    assert result == [str(n) for n in range(1, 25)]
 
 
 def test_single_page_files_keep_their_own_words(tmp_path):

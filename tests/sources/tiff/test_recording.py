@@ -49,10 +49,10 @@ def test_imagej_says_axes_units_and_rate(tmp_path):
     metadata = {"axes": "TCYX", "finterval": 0.5, "unit": "micron", "spacing": 3.0}
     path = tmp_path / "imagej.tif"
     tifffile.imwrite(path, MOVIE.reshape(6, 2, 8, 10), imagej=True, metadata=metadata, resolution=(2, 4))
-    found = recording_of(path)
-    assert (found.axes, found.frame_rate) == ("tcyx", 2.0)
-    assert found.pixel_size == {"y": (0.25, "µm"), "x": (0.5, "µm"), "z": (3.0, "µm")}
-    assert found.document("tiff/ImageDescription").data.startswith(b"ImageJ=")
+    result = recording_of(path)
+    assert (result.axes, result.frame_rate) == ("tcyx", 2.0)
+    assert result.pixel_size == {"y": (0.25, "µm"), "x": (0.5, "µm"), "z": (3.0, "µm")}
+    assert result.document("tiff/ImageDescription").data.startswith(b"ImageJ=")
 
 
 def test_ome_says_names_units_and_the_time_of_each_plane(tmp_path):
@@ -67,10 +67,10 @@ def test_ome_says_names_units_and_the_time_of_each_plane(tmp_path):
     }
     path = tmp_path / "movie.ome.tif"
     tifffile.imwrite(path, MOVIE.reshape(6, 2, 8, 10), metadata=metadata)
-    found = recording_of(path)
-    assert (found.axes, found.frame_rate, found.channel_names) == ("tcyx", 2.0, ("green", "red"))
-    assert found.pixel_size == {"x": (250.0, "nm")}
-    np.testing.assert_allclose(found.timestamps, np.arange(6) * 0.2)
+    result = recording_of(path)
+    assert (result.axes, result.frame_rate, result.channel_names) == ("tcyx", 2.0, ("green", "red"))
+    assert result.pixel_size == {"x": (250.0, "nm")}
+    np.testing.assert_allclose(result.timestamps, np.arange(6) * 0.2)
 
 
 def test_the_companion_of_an_ome_movie_is_kept(tmp_path):
@@ -83,9 +83,9 @@ def test_the_companion_of_an_ome_movie_is_kept(tmp_path):
     )
     path = tmp_path / "frames.tif"
     tifffile.imwrite(path, MOVIE, description=stub, metadata=None, photometric="minisblack")
-    found = recording_of(path)
-    assert found.document("ome/run.companion.ome").text == text
-    assert found.pixel_size == {"x": (2.0, "µm")}
+    result = recording_of(path)
+    assert result.document("ome/run.companion.ome").text == text
+    assert result.pixel_size == {"x": (2.0, "µm")}
 
 
 def test_micromanager_says_times_and_units_of_its_pages(tmp_path):
@@ -95,9 +95,9 @@ def test_micromanager_says_times_and_units_of_its_pages(tmp_path):
             said = json.dumps({"ElapsedTime-ms": number * 50.0, "PixelSizeUm": 0.65})
             tag = (51123, 2, len(said) + 1, said, True)
             writer.write(frame, metadata=None, extratags=[tag], photometric="minisblack")
-    found = recording_of(path, as_pages=True)
-    np.testing.assert_allclose(found.timestamps, np.arange(12) * 0.05)
-    assert found.pixel_size == {"y": (0.65, "µm"), "x": (0.65, "µm")}
+    result = recording_of(path, as_pages=True)
+    np.testing.assert_allclose(result.timestamps, np.arange(12) * 0.05)
+    assert result.pixel_size == {"y": (0.65, "µm"), "x": (0.65, "µm")}
 
 
 @pytest.mark.parametrize(
@@ -110,15 +110,15 @@ def test_micromanager_says_times_and_units_of_its_pages(tmp_path):
 def test_words_that_cannot_be_parsed_stop_nothing(said, tmp_path):
     path = tmp_path / "odd.tif"
     tifffile.imwrite(path, MOVIE, description=said, metadata=None, photometric="minisblack")
-    found = recording_of(path, as_pages=True)
-    assert found.document("tiff/ImageDescription").data == said
-    assert any("could not be parsed" in line for line in found.not_kept)
+    result = recording_of(path, as_pages=True)
+    assert result.document("tiff/ImageDescription").data == said
+    assert any("could not be parsed" in line for line in result.not_kept)
 
 
 def test_words_that_make_no_sense_are_kept_and_not_parsed(tmp_path):
     path = tmp_path / "odd.tif"
     said = b"ImageJ=1.11a\nimages=12\nframes=12\nfinterval=-3\nunit=um\nspacing=nan\n"
     tifffile.imwrite(path, MOVIE, description=said, metadata=None, photometric="minisblack")
-    found = recording_of(path)
-    assert found.frame_rate is None and found.document("tiff/ImageDescription").data == said
-    assert any("frame_rate" in line for line in found.not_kept)
+    result = recording_of(path)
+    assert result.frame_rate is None and result.document("tiff/ImageDescription").data == said
+    assert any("frame_rate" in line for line in result.not_kept)

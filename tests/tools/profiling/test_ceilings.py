@@ -8,10 +8,10 @@ from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 
 
 def test_every_ceiling_is_measured_and_nothing_is_left(tmp_path):
-    found = ceilings(tmp_path, cores=2, seconds=0.02)
-    assert {"memcpy, 1 core", "memcpy, all cores", "disk write"} <= set(found)
-    assert ("device up" in found) == has_gpu()
-    assert all(rate > 0 for rate in found.values())
+    result = ceilings(tmp_path, cores=2, seconds=0.02)
+    assert {"memcpy, 1 core", "memcpy, all cores", "disk write"} <= set(result)
+    assert ("device up" in result) == has_gpu()
+    assert all(rate > 0 for rate in result.values())
     assert not list(tmp_path.iterdir())
 
 

@@ -17,7 +17,7 @@ def test_the_front_holds_what_nothing_beats():
 
 def test_bars_ceilings_and_points_are_drawn(tmp_path):
     camera = Camera.parse("100x100x50")
-    found = Profile(
+    result = Profile(
         machine="a machine",
         movie="a movie",
         shape=(10, 5, 5),
@@ -28,10 +28,10 @@ def test_bars_ceilings_and_points_are_drawn(tmp_path):
         ceilings={"memcpy, 1 core": 9000.0, "disk write": 500.0},
         measured=(FAST, SMALL, WORSE),
     )
-    figure = plot_profile(found)
+    figure = plot_profile(result)
     bars, points = figure.axes
     heights = sorted(bar.get_height() for bar in bars.patches)
-    assert heights == sorted(m.stage_rate(s) for m in found.measured for s in m.stages)
+    assert heights == sorted(m.stage_rate(s) for m in result.measured for s in m.stages)
     assert {text.get_text() for text in bars.texts} == {"memcpy, 1 core", "disk write"}
     assert sum(len(dots.get_offsets()) for dots in points.collections) == 3
     front = points.lines[0]

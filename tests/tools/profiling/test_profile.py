@@ -56,10 +56,10 @@ def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
 
 def test_the_simulator_stands_in_where_no_movie_is_given():
     camera = Camera(height=40, width=56, rate=1000, dtype="int16")
-    found = profile(layouts=["compact"], camera=camera, **{**QUICK, "noise": None})
-    assert found.shape[1:] == (40, 56) and found.dtype == "int16"
-    (only,) = found.measured
-    assert "read" not in only.stages and "reading costs nothing" in found.notes[0]
+    result = profile(layouts=["compact"], camera=camera, **{**QUICK, "noise": None})
+    assert result.shape[1:] == (40, 56) and result.dtype == "int16"
+    (only,) = result.measured
+    assert "read" not in only.stages and "reading costs nothing" in result.notes[0]
 
 
 def test_a_source_is_read_anew_each_time_and_only_its_first_frames():
@@ -72,9 +72,9 @@ def test_a_source_is_read_anew_each_time_and_only_its_first_frames():
             return COUNTS[np.arange(start, stop) % len(COUNTS)]
 
     watched = Watched()
-    found = profile(watched, layouts=["plain"], **QUICK)
-    assert watched.last == max(found.measured[0].frames, 16) < 10**5
-    assert found.measured[0].stages["read"] > 0
+    result = profile(watched, layouts=["plain"], **QUICK)
+    assert watched.last == max(result.measured[0].frames, 16) < 10**5
+    assert result.measured[0].stages["read"] > 0
 
 
 def test_rates_are_of_raw_bytes_but_for_writing():
@@ -116,19 +116,19 @@ def test_whole_chunks_are_encoded_where_there_is_time_and_it_is_told_where_not()
 
 
 def test_json_and_table_say_the_same():
-    found = profile(COUNTS, layouts=["compact", "lossless"], camera=Camera.parse("32x48x10"), **QUICK)
-    data = json.loads(json.dumps(found.to_dict()))
+    result = profile(COUNTS, layouts=["compact", "lossless"], camera=Camera.parse("32x48x10"), **QUICK)
+    data = json.loads(json.dumps(result.to_dict()))
     assert len(data["measured"]) == 2 and data["measured"][0]["held_back_by"] in data["measured"][0]["stages"]
     assert data["camera"]["preset"] == "fast" and data["camera"]["layout"] == "compact"
     from rich.console import Console
 
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(found.table())
+    console.print(result.table())
     text = console.export_text()
-    for m in found.measured:
+    for m in result.measured:
         assert m.layout in text and f"{m.ratio:.2f}" in text
     assert "your camera: 32 x 48 x 10 Hz uint16 needs 0.0 MB/s" in text and "disk write" in text
-    assert isinstance(found, Profile) and found.cores == 1
+    assert isinstance(result, Profile) and result.cores == 1
 
 
 def test_cores_are_really_those():

@@ -1,4 +1,4 @@
-"""Folders in a bucket, which contenders use like paths; and movies that are generated while they are read."""
+"""Folders in a bucket that contenders use like paths, and movies that are generated while they are read."""
 
 from __future__ import annotations
 
