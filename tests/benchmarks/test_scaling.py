@@ -24,8 +24,8 @@ def test_exponents_are_found(power):
     assert scaling.exponent([r["value"] for r in result], [r["seconds"] for r in result]) == pytest.approx(
         power
     )
-    (said,) = scaling.findings("length", result)
-    assert ("worse than linear" in said) == (power > scaling.LIMIT)
+    (text,) = scaling.findings("length", result)
+    assert ("worse than linear" in text) == (power > scaling.LIMIT)
 
 
 def test_speed_up_is_of_the_first_point():

@@ -52,5 +52,5 @@ def test_what_is_said_holds_dask_against_bare_processes():
             "stages": "x 1",
         }
 
-    (said,) = workers.findings([row("bare", 1, 100, 1.0), row("bare", 2, 160, 1.6), row("dask", 2, 144, 1.5)])
-    assert "2 bare 1.60 times one, 2 dask 1.50 times one: dask does 90 %" in said
+    (text,) = workers.findings([row("bare", 1, 100, 1.0), row("bare", 2, 160, 1.6), row("dask", 2, 144, 1.5)])
+    assert "2 bare 1.60 times one, 2 dask 1.50 times one: dask does 90 %" in text

@@ -97,9 +97,9 @@ def test_an_error_of_somebody_else_tells_no_password(capsys, as_json, debug):
     error = FileNotFoundError("https://me:hunter2@host/run.zarr/.zarray?X-Amz-Signature=0abc is missing")
     error.add_note("s3://key:s3cret@bucket/run.zarr")
     fail(error, [], as_json, debug)
-    said = capsys.readouterr().err
-    assert "https://me:***@host/run.zarr/.zarray?*** is missing" in said and "key:***@bucket" in said
-    assert not any(secret in said for secret in ("hunter2", "0abc", "s3cret"))
+    text = capsys.readouterr().err
+    assert "https://me:***@host/run.zarr/.zarray?*** is missing" in text and "key:***@bucket" in text
+    assert not any(secret in text for secret in ("hunter2", "0abc", "s3cret"))
 
 
 def test_json_has_no_nan():

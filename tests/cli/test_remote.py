@@ -52,13 +52,13 @@ def test_a_movie_goes_to_s3_and_comes_back(cli, stored, counts, bucket, tmp_path
 def test_errors_are_one_line_and_show_no_secret(cli, stored, bucket):
     url, store = "s3://imaging/taken.zarr", options("--storage-option", bucket)
     assert cli("encode", "ok.npy", url, "--gain", 1, *store).code == 0
-    for words, code, said in (
+    for words, code, text in (
         (["encode", "ok.npy", url, "--gain", 1, *store], 2, "exists and holds an array"),
         (["info", "s3://imaging/none.zarr", *store], 2, "nothing is there"),
         (["encode", "ok.npy", "s3://nobucket/x.zarr", "--gain", 1, *store], 1, "bucket does not exist"),
     ):
         ran = cli(*words)
         assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1), ran.err
-        assert said in ran.err
+        assert text in ran.err
         assert "hush" not in ran.err + cli(*words, "--json").err
         assert "hush" not in json.dumps(cli("info", url, *store, "--json").json)

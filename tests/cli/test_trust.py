@@ -79,8 +79,10 @@ def test_verify_and_repair_on_a_real_s3_server(cli, stored, tmp_path):
             np.load("ok.npy"), url, chunk_frames=1, storage_options=reach, check="full", noise=pg.NoiseModel()
         )
         seen = []
-        found = pg.verify(url, deep=True, storage_options=reach, progress=lambda *done: seen.append(done))
-        assert found.ok and seen == [(n, 30) for n in range(1, 31)]
+        verification = pg.verify(
+            url, deep=True, storage_options=reach, progress=lambda *done: seen.append(done)
+        )
+        assert verification.ok and seen == [(n, 30) for n in range(1, 31)]
         store = pg.Storage.at(url, reach)
         store.delete("7.0.0")
         store.write("9.0.0", store.read("9.0.0")[:-1] + b"x")

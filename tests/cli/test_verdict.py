@@ -35,8 +35,8 @@ def test_encode_ends_with_1_and_the_movie_stays_marked(cli, dim, tmp_path, check
     told = cli("info", "a.zarr")
     assert told.code == 0 and "FAILED when it was stored, on noise_model, snr" in told.out
     assert list(cli("info", "a.zarr", "--json").json["failed_check"])[:2] == FAILING
-    found = cli("verify", "a.zarr")
-    assert found.code == 1 and "failing" in found.out and "snr" in found.out
+    result = cli("verify", "a.zarr")
+    assert result.code == 1 and "failing" in result.out and "snr" in result.out
     ran = cli("encode", "dim.npy", "a.zarr", *WRONG, *trust, "--check", "off", "--overwrite", "--json")
     assert ran.code == 0 and ran.json["passed"] is None and cli("verify", "a.zarr").code == 0
 

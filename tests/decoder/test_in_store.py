@@ -102,8 +102,8 @@ def test_damage_is_named_and_repaired(tmp_path, damage):
         decoder.unlink()
     else:
         decoder.write_bytes(b"#" + whole[1:])
-    found = pg.verify(tmp_path / "m.zarr")
-    assert [(problem.kind, problem.name) for problem in found.problems] == [(damage, NAME)]
+    verification = pg.verify(tmp_path / "m.zarr")
+    assert [(problem.kind, problem.name) for problem in verification.problems] == [(damage, NAME)]
     assert pg.repair(tmp_path / "m.zarr").ok and decoder.read_bytes() == whole
 
 

@@ -307,8 +307,8 @@ def test_an_array_is_taken_for_counts_unless_its_own_noise_contradicts_that(sche
     data = np.rint(camera).astype("uint16")
     with pytest.raises(NoiseContradictionError, match=r"noise='auto'") as error:
         table.insert1({"recording_id": 1, "movie": data})
-    said = str(error.value)
-    assert len(said) <= 300 and "gain 1, offset 0" in said and re.search(r"adds \d\d+% to it, not 2.1%", said)
+    text = str(error.value)
+    assert len(text) <= 300 and "gain 1, offset 0" in text and re.search(r"adds \d\d+% to it, not 2.1%", text)
     assert len(table()) == 0 and files(backend) == []
     table.insert1({"recording_id": 1, "movie": pg.movie(data)})
     movie = table.fetch1("movie")

@@ -98,14 +98,14 @@ def test_a_dry_run_is_the_default_and_deletes_nothing(lab):
     lab.place(2)
     lab.row(1)
     before = lab.left()
-    found = collect(lab.schema.database)
-    assert found.dry_run
-    assert found.referenced == 1
-    movie = only(found)
+    report = collect(lab.schema.database)
+    assert report.dry_run
+    assert report.referenced == 1
+    movie = only(report)
     assert (movie.path, movie.status, movie.bytes, movie.files) == (lab.path(2), "orphan", SIZE, 5)
-    assert "1 in use, 1 to delete" in found.text()
-    assert "Nothing was deleted" in found.text()
-    assert json.loads(json.dumps(found.to_dict()))["referenced"] == 1
+    assert "1 in use, 1 to delete" in report.text()
+    assert "Nothing was deleted" in report.text()
+    assert json.loads(json.dumps(report.to_dict()))["referenced"] == 1
     assert lab.left() == before
 
 
@@ -115,9 +115,9 @@ def test_only_what_no_row_refers_to_goes(lab, kind):
     for i in (1, 2, "a%2Fb"):
         lab.place(i)
     lab.row(1)
-    found = lab.collect(grace_hours=0)
-    assert found.count("deleted") == 2
-    assert found.bytes("deleted") == 2 * SIZE
+    report = lab.collect(grace_hours=0)
+    assert report.count("deleted") == 2
+    assert report.bytes("deleted") == 2 * SIZE
     assert lab.left() == {f"recording/i=1/movie.zarr/{name}" for name in FILES}
     again = lab.collect(grace_hours=0)
     assert (again.referenced, again.unreferenced) == (1, ())
@@ -388,10 +388,10 @@ def test_two_collections_at_once_delete_each_movie_once(lab, dj, another):
         results.append(lab.collect(grace_hours=0, connection=connection))
 
     at_once(partial(run, c) for c in (dj.conn(), another.connection))
-    deleted = [m.path for found in results for m in found.unreferenced if m.status == "deleted"]
+    deleted = [m.path for result in results for m in result.unreferenced if m.status == "deleted"]
     assert len(results) == 2
     assert sorted(deleted) == [lab.path(i) for i in range(1, 6)]
-    assert [m.why for found in results for m in found.unreferenced if m.status == "failed"] == []
+    assert [m.why for result in results for m in result.unreferenced if m.status == "failed"] == []
     assert lab.left() == {f"recording/i=0/movie.zarr/{name}" for name in FILES}
 
 

@@ -66,17 +66,17 @@ def test_the_documented_line_finds_every_movie(lab, dj, stores):
 def test_without_the_stores_file_it_says_what_to_set(lab):
     """The store is in datajoint.json as DataJoint's manual writes it, so its prefix is _schema."""
     table, run = lab
-    said = run("photon-gpu gc calcium_imaging --delete --grace-hours 0")
-    assert said.returncode != 0
+    ran = run("photon-gpu gc calcium_imaging --delete --grace-hours 0")
+    assert ran.returncode != 0
     for part in ("13 rows", "store 'imaging'", "_schema", "schema_prefix ''", "--stores-file"):
-        assert part in said.stderr
+        assert part in ran.stderr
     check_rows(table, dict.fromkeys(range(1, 14), A))
 
 
 def test_json_is_all_there_is_on_stdout(lab):
     _, run = lab
-    said = run("photon-gpu gc calcium_imaging --stores-file stores.json --json")
-    assert json.loads(said.stdout)["referenced"] == 13
+    ran = run("photon-gpu gc calcium_imaging --stores-file stores.json --json")
+    assert json.loads(ran.stdout)["referenced"] == 13
 
 
 def test_a_refusal_says_which_option_solves_it(lab, dj):

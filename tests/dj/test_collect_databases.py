@@ -79,8 +79,8 @@ def test_movies_of_another_database_on_the_server_stay(dj, database, schema, sto
     there.insert1({"recording_id": 1, "movie": A})
     here.insert1({"recording_id": 2, "movie": A})
     for connection in (dj.conn(), lab2.connection):
-        found = emptied(schema, connection=connection)
-        assert (found.referenced, found.unreferenced) == (2, ())
+        result = emptied(schema, connection=connection)
+        assert (result.referenced, result.unreferenced) == (2, ())
     check_rows(there, {1: A})
     check_rows(here, {2: A})
     (there & "recording_id = 1").delete()
@@ -296,9 +296,9 @@ def test_every_store_is_marked_once_and_before_its_first_movie(dj, schema, store
     table.insert1({"recording_id": 2, "movie": A})
     table.delete()
     backend.fs.invalidate_cache()
-    found = [path for path in backend.fs.find(backend._full_path("").rstrip("/")) if MARK in path]
-    assert len(found) == 1
-    mark = json.loads(backend.fs.cat_file(found[0]))
+    result = [path for path in backend.fs.find(backend._full_path("").rstrip("/")) if MARK in path]
+    assert len(result) == 1
+    mark = json.loads(backend.fs.cat_file(result[0]))
     assert (mark["server"], mark["database"], mark["first"]) == (
         identify(dj.conn()).server,
         "postgres",
@@ -462,6 +462,6 @@ def test_some_rows_whose_movies_lie_elsewhere_are_counted(dj, schema, store):
     for i in (1, 2):
         table.insert1({"recording_id": i, "movie": A})
     backend.fs.rm(backend._full_path(f"{schema.database}/recording/recording_id=2"), recursive=True)
-    found = collect(schema.database)
-    assert (found.referenced, found.missing) == (1, 1)
-    assert "1 rows have no movie there" in found.text()
+    report = collect(schema.database)
+    assert (report.referenced, report.missing) == (1, 1)
+    assert "1 rows have no movie there" in report.text()

@@ -48,11 +48,11 @@ def test_a_file_that_no_manifest_lists_stays_and_is_named(orphan, stray):
     place(folder, [stray])
     own = sum(path.stat().st_size for path in folder.iterdir() if path.is_file() and path.name != stray)
     for dry_run, status in ((True, "orphan"), (False, "deleted")):
-        found = run(dry_run=dry_run)
-        (movie,) = found.unreferenced
+        result = run(dry_run=dry_run)
+        (movie,) = result.unreferenced
         assert (movie.status, movie.why) == (status, f"not the movie's own, stays: {stray}")
         assert movie.bytes == own
-        assert movie.why in found.text()
+        assert movie.why in result.text()
     assert left(folder) == [stray]
     (rest,) = run().unreferenced
     assert (rest.status, rest.why) == ("kept", "not written by photon_gpu")

@@ -60,8 +60,8 @@ def test_gc_with_a_file_of_stores(schema, store, typed, tmp_path):
     declare(schema, RECORDING)
     stores = tmp_path / "stores.json"
     stores.write_text(json.dumps({"more": {"protocol": "file", "location": str(tmp_path / "more")}}))
-    said = typed("gc", schema.database, "--grace-hours", "0", "--stores-file", str(stores), "--store", "more")
-    assert "store more: 0 in use, 1 to delete" in said.stdout, said.stderr
+    ran = typed("gc", schema.database, "--grace-hours", "0", "--stores-file", str(stores), "--store", "more")
+    assert "store more: 0 in use, 1 to delete" in ran.stdout, ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_gc_with_a_file_of_stores(schema, store, typed, tmp_path):
 )
 def test_gc_that_cannot_be(store, typed, arguments, says):
     store()
-    said = typed("gc", *arguments)
-    assert said.returncode in (1, 2)
-    assert says in said.stderr
-    assert len(said.stderr.strip().splitlines()) <= 2
+    ran = typed("gc", *arguments)
+    assert ran.returncode in (1, 2)
+    assert says in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) <= 2
 
 
 @pytest.mark.parametrize("kind", ["seaweed", "gcs"])
@@ -99,14 +99,14 @@ def test_urls_with_storage_options(store, typed, tmp_path, kind):
         *([["info", url, *flags], ["cost", url, *flags]] if kind == "seaweed" else []),
         ["decode", url, tmp_path / "back.npy", *flags],
     ):
-        said = typed(*map(str, words))
-        assert said.returncode == 0, said.stderr
+        ran = typed(*map(str, words))
+        assert ran.returncode == 0, ran.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "back.npy"), decoded(poisson()))
 
 
 def test_the_demo(typed, store):
     store()
-    said = typed("demo", "--datajoint")
-    assert said.returncode == 0, said.stderr
-    assert "recording_id=42/" in said.stdout
-    assert "files left in the store: 0" in said.stdout
+    ran = typed("demo", "--datajoint")
+    assert ran.returncode == 0, ran.stderr
+    assert "recording_id=42/" in ran.stdout
+    assert "files left in the store: 0" in ran.stdout

@@ -138,7 +138,7 @@ def test_rust(place, tmp_path):
     """zarrs, a Rust library, by way of its Python binding; it may not fall back to Python."""
     pytest.importorskip("zarrs", reason="pip install zarrs")
     path, _, movie = place
-    said = python(
+    ran = python(
         """
         import warnings; warnings.simplefilter("error")
         import numpy, zarr, zarrs
@@ -150,7 +150,7 @@ def test_rust(place, tmp_path):
         tmp_path,
         path,
     )
-    assert said.strip() == "ZarrsCodecPipeline"
+    assert ran.strip() == "ZarrsCodecPipeline"
     np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
 
 
@@ -190,10 +190,10 @@ def test_javascript(place, node):
     where = path if backend.protocol == "file" else f"http://{backend.spec['endpoint']}/{path}"
     done = subprocess.run(["node", "read.mjs", where], cwd=node, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["dtype"] == "float64"
-    assert said["attrs"] == movie.attrs
-    read = np.fromfile(node / "all.bin").reshape(said["shape"])
+    printed = json.loads(done.stdout)
+    assert printed["dtype"] == "float64"
+    assert printed["attrs"] == movie.attrs
+    read = np.fromfile(node / "all.bin").reshape(printed["shape"])
     np.testing.assert_array_equal(read, movie[...])
 
 

@@ -112,9 +112,9 @@ def _deaths(database, spec, schema, code):
     text = head + textwrap.dedent(code) + textwrap.dedent(DYING)
     here = str(Path(__file__).parent)
     process = run(database, spec, f"import sys; sys.path[:0] = [{root!r}, {here!r}]\n" + text)
-    said, _ = process.communicate(timeout=200)
-    lines = said.strip().splitlines()
-    assert lines[-1].startswith("ended 0"), said
+    message, _ = process.communicate(timeout=200)
+    lines = message.strip().splitlines()
+    assert lines[-1].startswith("ended 0"), message
     return len(lines) - 1
 
 

@@ -13,8 +13,8 @@ from photon_gpu.sources.simulated.parameters import Simulation
 
 
 def test_the_demo(dj):
-    said = []
-    done = demo(simulation=Simulation(frames=120, height=32, width=32), say=said.append)
+    lines = []
+    done = demo(simulation=Simulation(frames=120, height=32, width=32), say=lines.append)
     place = "calcium_imaging/recording/recording_id=42/movie.zarr"
     assert sorted(done.files) == [
         f"{place}/{name}" for name in (".manifest.json", ".zarray", ".zattrs", "0.0.0", "1.0.0")
@@ -24,7 +24,7 @@ def test_the_demo(dj):
     assert done.worst_error_sigma <= 0.25 + 1e-9
     assert done.savings > 0.5
     assert (done.dry_run.count("orphan"), done.collected.count("deleted"), done.left) == (1, 1, ())
-    text = "\n".join(said)
+    text = "\n".join(lines)
     for part in (
         ".zarray",
         "recording_id=42/",

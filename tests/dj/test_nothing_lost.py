@@ -145,8 +145,8 @@ def test_insert_killed_midway(dj, database, schema, store, kind):
     assert any(name.endswith(".0.0") for name in files(backend))
     table.insert1({"recording_id": 1, "movie": B})
     check_rows(table, {1: B})
-    found = collect(schema.database, dry_run=False, grace_hours=0)
-    assert (found.referenced, found.count("deleted")) == (1, 1)
+    report = collect(schema.database, dry_run=False, grace_hours=0)
+    assert (report.referenced, report.count("deleted")) == (1, 1)
     check_rows(table, {1: B})
 
 
@@ -248,12 +248,12 @@ def test_a_collection_whose_store_fails_on_the_nth_request(dj, schema, faulty):
         start = faulty.count
         faulty.plan = lambda number, *_, at=start + n: 403 if number == at else None
         try:
-            found = collect(schema.database, dry_run=False, grace_hours=0)
+            report = collect(schema.database, dry_run=False, grace_hours=0)
         except OSError:
             continue
         finally:
             faulty.plan = lambda *_: None
-        if not found.unreferenced or faulty.count - start < n:
+        if not report.unreferenced or faulty.count - start < n:
             break
         # A lock that was left is honoured for an hour; here its owner is known to be gone.
         for path in (
@@ -322,8 +322,8 @@ def test_populate_with_reserved_jobs_in_two_processes(dj, database, schema, stor
     # one just before it waits for work; the pool then waits for it for ever, with every row made.
     process = run(database, dj.config.stores["imaging"], code)
     try:
-        said = process.communicate(timeout=60)[0]
-        assert process.returncode == 0, said
+        text = process.communicate(timeout=60)[0]
+        assert process.returncode == 0, text
     except subprocess.TimeoutExpired:
         for each in [*psutil.Process(process.pid).children(recursive=True), process]:
             each.kill()

@@ -204,10 +204,10 @@ def test_a_recorder_that_was_killed(dj, database, schema, store, kind):
                     os.kill(os.getpid(), signal.SIGKILL)
     """)
     process = run(database, dj.config.stores["imaging"], code)
-    said = process.communicate(timeout=100)[0]
-    assert process.returncode == -9, said
+    text = process.communicate(timeout=100)[0]
+    assert process.returncode == -9, text
     (begun,) = recover(table, action="finish", quiet_minutes=0)
-    assert begun.frames == int(said) == 200
+    assert begun.frames == int(text) == 200
     np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:200]), atol=0.25 + 1e-9)
 
 

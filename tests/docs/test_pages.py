@@ -31,12 +31,12 @@ def run(page: str, **names) -> dict:
 def test_the_tutorial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = run("docs/tutorial.md")
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     assert names["estimate"].verdict == "PASS" and abs(names["estimate"].model.gain - 100) < 5
     assert names["report"].ratio > 4 and "every pixel compared with the source" in names["report"].checked
     assert names["frame"].dtype == "int16" and names["trace"].shape == (300,)
-    assert "largest change of a pixel: 0.250 sigma" in said
-    assert names["fidelity"].verdict == "PASS" and "whole: every file is what was written" in said
+    assert "largest change of a pixel: 0.250 sigma" in message
+    assert names["fidelity"].verdict == "PASS" and "whole: every file is what was written" in message
     assert "<svg" in (tmp_path / "tutorial-report.html").read_text()
 
 
@@ -96,9 +96,9 @@ def test_every_command_and_option_exists(page, line):
         words = line.split()
     name = words[1].strip(".,;:")
     assert name in KNOWN, f"{page}: {line}"
-    said = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout
+    message = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout
     named = set(re.findall(r"--[a-z][\w-]+", " ".join(words[2:])))
-    assert named <= set(re.findall(r"--[\w-]+", said)), f"{page}: {line}"
+    assert named <= set(re.findall(r"--[\w-]+", message)), f"{page}: {line}"
 
 
 def test_commands_were_found():

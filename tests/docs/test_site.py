@@ -36,8 +36,8 @@ def test_broken_links_stop_it(tmp_path):
         "[a](nowhere.md), [b](#nothing), [c](../FORMAT.md#no-section), ![d](none.png), [e](../setup.py)",
     )
     assert done.returncode != 0
-    for said in ("nowhere.md", "#nothing", "#no-section", "none.png", "setup.py"):
-        assert said in done.stderr, said
+    for message in ("nowhere.md", "#nothing", "#no-section", "none.png", "setup.py"):
+        assert message in done.stderr, message
 
 
 def test_an_unknown_name_stops_it(tmp_path):

@@ -22,16 +22,16 @@ def clipped(frames, gain=8.0):
 
 @pytest.mark.parametrize("offset", [-10.0, 0.0, 10.0, 20.0])
 def test_the_middle_and_width_of_what_is_cut_off_are_found(offset):
-    found = clipped(recording(offset))
-    assert found.how == "clipping"
-    assert abs(found.offset - offset) < min(0.3, 2 * found.offset_error)
-    assert abs(found.variance - (256 + 1 / 12)) < min(8, 2 * found.variance_error)
+    result = clipped(recording(offset))
+    assert result.how == "clipping"
+    assert abs(result.offset - offset) < min(0.3, 2 * result.offset_error)
+    assert abs(result.variance - (256 + 1 / 12)) < min(8, 2 * result.variance_error)
 
 
 def test_floats_too():
-    found = clipped(recording(5.0, dtype="float64"))
-    assert found.offset == pytest.approx(5, abs=0.3)
-    assert found.variance == pytest.approx(256, rel=0.03)
+    result = clipped(recording(5.0, dtype="float64"))
+    assert result.offset == pytest.approx(5, abs=0.3)
+    assert result.variance == pytest.approx(256, rel=0.03)
 
 
 @pytest.mark.parametrize("lit", [1.0, 5.0])
@@ -51,16 +51,16 @@ def test_hardly_any_or_nearly_all_cut_off_says_nothing():
 
 @pytest.mark.parametrize("offset", [0.0, 10.0])
 def test_a_movie_cut_off_at_zero_is_told_apart(offset):
-    found = estimate_noise(recording(offset))
-    assert found.diagnostics.separated_by == "clipping"
-    assert found.model.gain == pytest.approx(8, rel=0.05)
-    assert found.model.offset == pytest.approx(offset, abs=0.3)
-    assert found.model.variance == pytest.approx(256, rel=0.1)
-    assert found.interval.offset[0] < offset < found.interval.offset[1]
-    assert found.interval.variance[0] < 256 < found.interval.variance[1]
-    assert "(from clipping)" in str(found)
+    estimate = estimate_noise(recording(offset))
+    assert estimate.diagnostics.separated_by == "clipping"
+    assert estimate.model.gain == pytest.approx(8, rel=0.05)
+    assert estimate.model.offset == pytest.approx(offset, abs=0.3)
+    assert estimate.model.variance == pytest.approx(256, rel=0.1)
+    assert estimate.interval.offset[0] < offset < estimate.interval.offset[1]
+    assert estimate.interval.variance[0] < 256 < estimate.interval.variance[1]
+    assert "(from clipping)" in str(estimate)
 
 
 def test_without_dark_pixels_a_cut_movie_is_said_to_be_degenerate():
-    found = estimate_noise(recording(0.0, read=30.0, lit=3.0)[:, :, :40])
-    assert found.diagnostics is None or found.diagnostics.separated_by is None
+    estimate = estimate_noise(recording(0.0, read=30.0, lit=3.0)[:, :, :40])
+    assert estimate.diagnostics is None or estimate.diagnostics.separated_by is None

@@ -18,12 +18,12 @@ def recording(name):
 
 
 def test_two_photon_cortex():
-    found = estimate_noise(recording("2p_cortex.tif"))
-    assert found.verdict != "REFUSE"
-    assert 82 < found.model.gain < 88
-    assert 5 < found.model.offset < 30
-    assert abs(found.diagnostics.correlation.x) < 0.1
-    assert any(f.name == "excess noise" for f in found.warnings)
+    estimate = estimate_noise(recording("2p_cortex.tif"))
+    assert estimate.verdict != "REFUSE"
+    assert 82 < estimate.model.gain < 88
+    assert 5 < estimate.model.offset < 30
+    assert abs(estimate.diagnostics.correlation.x) < 0.1
+    assert any(f.name == "excess noise" for f in estimate.warnings)
 
 
 def test_two_photon_cortex_by_hand():
@@ -35,9 +35,9 @@ def test_two_photon_cortex_by_hand():
     steep = np.hypot(*np.gradient(level))
     calm = (level < np.quantile(level, 0.8)) & (steep < np.quantile(steep, 0.5))
     gain, intercept = np.polyfit(level[calm], variance[calm], 1, w=1 / level[calm])
-    found = estimate_noise(recording("2p_cortex.tif"))
-    assert found.model.gain == pytest.approx(gain, rel=0.04)
-    assert found.model.offset == pytest.approx(-intercept / gain, abs=15)
+    estimate = estimate_noise(recording("2p_cortex.tif"))
+    assert estimate.model.gain == pytest.approx(gain, rel=0.04)
+    assert estimate.model.offset == pytest.approx(-intercept / gain, abs=15)
     dark = movie[:, level <= np.quantile(level, 0.01)]
     counts, edges = np.histogram(dark, np.arange(-45, 65, 10))
     assert abs(edges[counts.argmax()] + 5) < 15  # samples without a photon lie at 0 ADU, not at 92
@@ -45,17 +45,17 @@ def test_two_photon_cortex_by_hand():
 
 @pytest.mark.parametrize("name", ["photoncount_flim_ptu.npy", "photoncount_flim_sdt.npz"])
 def test_photon_counts(name):
-    found = estimate_noise(recording(name))
-    assert found.verdict != "REFUSE"
-    assert 0.95 < found.model.gain < 1.14
-    assert found.model.offset == pytest.approx(0, abs=0.05)
-    assert found.diagnostics.separated_by == "floor"
+    estimate = estimate_noise(recording(name))
+    assert estimate.verdict != "REFUSE"
+    assert 0.95 < estimate.model.gain < 1.14
+    assert estimate.model.offset == pytest.approx(0, abs=0.05)
+    assert estimate.diagnostics.separated_by == "floor"
 
 
 def test_calibration_slide():
     slides = np.load(recording("2p_pmt_calibration.npy"))
-    found = estimate_noise(slides, pairs="space")
-    assert found.model.gain == pytest.approx(9.1, rel=0.03)
+    estimate = estimate_noise(slides, pairs="space")
+    assert estimate.model.gain == pytest.approx(9.1, rel=0.03)
     assert estimate_noise(slides).verdict == "REFUSE"
 
 

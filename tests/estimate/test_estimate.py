@@ -18,13 +18,13 @@ def named(estimate):
 
 
 def test_a_raw_movie_passes_with_the_truth_in_its_interval(movie):
-    found = pg.estimate_noise(movie)
-    assert found.verdict == "PASS"
-    assert found.layout == "plain"
-    assert found.model.gain == pytest.approx(8, rel=0.02)
-    assert found.interval.gain[0] < 8 < found.interval.gain[1]
-    assert found.interval.intercept[0] < 36 + 1 / 12 - 800 < found.interval.intercept[1]
-    assert found.diagnostics.pairs_kept > 0.9 * found.diagnostics.pairs > 5e5
+    result = pg.estimate_noise(movie)
+    assert result.verdict == "PASS"
+    assert result.layout == "plain"
+    assert result.model.gain == pytest.approx(8, rel=0.02)
+    assert result.interval.gain[0] < 8 < result.interval.gain[1]
+    assert result.interval.intercept[0] < 36 + 1 / 12 - 800 < result.interval.intercept[1]
+    assert result.diagnostics.pairs_kept > 0.9 * result.diagnostics.pairs > 5e5
 
 
 @pytest.mark.parametrize(
@@ -36,37 +36,37 @@ def test_what_living_tissue_does_is_survived(trouble):
     movie = simulate(
         frames=150, height=128, width=128, photons=20, gain=12, read_noise_adu=6, **{**quiet, **trouble}
     )
-    found = estimate_noise(movie)
-    error = abs(found.model.gain / movie.noise.gain - 1)
-    assert error < 0.035, str(found)
-    assert found.verdict != "REFUSE"
+    result = estimate_noise(movie)
+    error = abs(result.model.gain / movie.noise.gain - 1)
+    assert error < 0.035, str(result)
+    assert result.verdict != "REFUSE"
 
 
 def test_a_movie_longer_than_memory_is_sampled():
     movie = simulate(
         frames=10**6, height=96, width=96, photons=10, gain=5, read_noise_adu=3, motion=0, cells=0
     )
-    found = estimate_noise(movie, budget_bytes=2 << 20)
-    assert found.diagnostics.frames_sampled < 200
-    assert found.model.gain == pytest.approx(5, rel=0.1)
+    result = estimate_noise(movie, budget_bytes=2 << 20)
+    assert result.diagnostics.frames_sampled < 200
+    assert result.model.gain == pytest.approx(5, rel=0.1)
     again = estimate_noise(movie, budget_bytes=2 << 20)
-    assert again == found
-    assert estimate_noise(movie, budget_bytes=2 << 20, seed=1) != found
+    assert again == result
+    assert estimate_noise(movie, budget_bytes=2 << 20, seed=1) != result
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_too_few_frames_are_refused(movie, frames):
-    found = estimate_noise(movie[:frames])
-    assert (found.verdict, found.model, found.layout) == ("REFUSE", None, "lossless")
-    assert f"{frames} frames" in named(found)["frames"].message
+    result = estimate_noise(movie[:frames])
+    assert (result.verdict, result.model, result.layout) == ("REFUSE", None, "lossless")
+    assert f"{frames} frames" in named(result)["frames"].message
 
 
 @pytest.mark.parametrize("frames", [4, 5, 8, 15])
 def test_few_frames_are_measured_with_a_warning(frames):
-    found = estimate_noise(detect(still(frames=frames, size=160)))
-    assert "frames" in named(found)
-    assert found.verdict == "WARN"
-    assert found.model.gain == pytest.approx(8, rel=0.12)
+    result = estimate_noise(detect(still(frames=frames, size=160)))
+    assert "frames" in named(result)
+    assert result.verdict == "WARN"
+    assert result.model.gain == pytest.approx(8, rel=0.12)
 
 
 def shifted(frames, distance, seed=0):
@@ -95,45 +95,45 @@ PROCESSED = {
 def test_processed_data_is_refused_with_its_correlation(movie, how, rounded):
     process, name = PROCESSED[how]
     data = process(movie)
-    found = estimate_noise(np.rint(data).astype("int32") if rounded else data)
-    assert found.verdict == "REFUSE", str(found)
-    assert name in named(found)
-    assert abs(named(found)[name].value) > 0.15
-    assert found.layout == "lossless"
+    result = estimate_noise(np.rint(data).astype("int32") if rounded else data)
+    assert result.verdict == "REFUSE", str(result)
+    assert name in named(result)
+    assert abs(named(result)[name].value) > 0.15
+    assert result.layout == "lossless"
 
 
 def test_correlation_is_measured_right(movie):
-    found = estimate_noise(shifted(movie, 0.5))
+    result = estimate_noise(shifted(movie, 0.5))
     # bilinear by half a pixel on both axes: lag one is half of lag nought
-    assert found.diagnostics.correlation.y == pytest.approx(0.5, abs=0.05)
-    assert found.diagnostics.correlation.x == pytest.approx(0.5, abs=0.05)
-    assert abs(found.diagnostics.correlation.t) < 0.05
+    assert result.diagnostics.correlation.y == pytest.approx(0.5, abs=0.05)
+    assert result.diagnostics.correlation.x == pytest.approx(0.5, abs=0.05)
+    assert abs(result.diagnostics.correlation.t) < 0.05
     raw = estimate_noise(movie).diagnostics.correlation
     assert max(abs(raw.y), abs(raw.x), abs(raw.t)) < 0.03
 
 
 def test_a_slow_detector_along_x_is_no_refusal(movie):
     mixed = 0.88 * movie + 0.12 * np.roll(movie, 1, axis=2)
-    found = estimate_noise(np.rint(mixed).astype("int32"))
-    assert found.verdict == "WARN"
-    assert named(found)["correlation x"].value == pytest.approx(0.134, abs=0.03)
-    assert "correlation y" not in named(found)
+    result = estimate_noise(np.rint(mixed).astype("int32"))
+    assert result.verdict == "WARN"
+    assert named(result)["correlation x"].value == pytest.approx(0.134, abs=0.03)
+    assert "correlation y" not in named(result)
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.37])
 def test_rescaled_values_are_noticed_although_their_line_is_straight(movie, factor):
-    found = estimate_noise(np.rint(movie * factor).astype("int32"))
-    assert "uneven levels" in named(found)
-    assert "curve" not in named(found)
-    assert found.model.gain == pytest.approx(8 * factor, rel=0.03)
+    result = estimate_noise(np.rint(movie * factor).astype("int32"))
+    assert "uneven levels" in named(result)
+    assert "curve" not in named(result)
+    assert result.model.gain == pytest.approx(8 * factor, rel=0.03)
 
 
 def test_saturated_levels_are_left_out_and_told(movie):
     cut = np.minimum(movie, 220)
-    found = estimate_noise(cut)
-    assert named(found)["saturation"].value == pytest.approx((cut == 220).mean())
-    assert found.model.gain == pytest.approx(8, rel=0.05)
-    assert 0 in found.diagnostics.curve.samples
+    result = estimate_noise(cut)
+    assert named(result)["saturation"].value == pytest.approx((cut == 220).mean())
+    assert result.model.gain == pytest.approx(8, rel=0.05)
+    assert 0 in result.diagnostics.curve.samples
 
 
 def test_a_movie_that_saturates_in_many_pixels_is_refused_with_share_and_level():
@@ -144,10 +144,10 @@ def test_a_movie_that_saturates_in_many_pixels_is_refused_with_share_and_level()
 
     for brightest, verdict in ((300, "REFUSE"), (195, "WARN")):
         raw = saturated(brightest)
-        share, found = (raw == 4095).mean(), estimate_noise(raw)
-        assert found.verdict == verdict and (share > 0.05) == (verdict == "REFUSE")
+        share, result = (raw == 4095).mean(), estimate_noise(raw)
+        assert result.verdict == verdict and (share > 0.05) == (verdict == "REFUSE")
         told = f"{share:.2%} of the values lie at the highest level, 4095 ADU"
-        assert told in named(found)["saturation"].message
+        assert told in named(result)["saturation"].message
 
 
 def test_few_saturated_values_are_told_by_their_number():
@@ -159,36 +159,36 @@ def test_few_saturated_values_are_told_by_their_number():
 
 def test_a_clipped_floor_is_left_out_and_told():
     frames = np.maximum(detect(still(low=0, high=30, frames=200), read=16.0), 100)
-    found = estimate_noise(frames)
-    assert "clipping" in named(found)
-    assert found.model.gain == pytest.approx(8, rel=0.08)
+    result = estimate_noise(frames)
+    assert "clipping" in named(result)
+    assert result.model.gain == pytest.approx(8, rel=0.08)
 
 
 def test_read_noise_limited_data_is_told_with_the_share_of_light():
-    found = estimate_noise(detect(still(low=0.0, high=0.5), read=40.0))
-    assert found.verdict != "PASS"
-    assert named(found)["read noise"].value < 0.1
+    result = estimate_noise(detect(still(low=0.0, high=0.5), read=40.0))
+    assert result.verdict != "PASS"
+    assert named(result)["read noise"].value < 0.1
 
 
 @pytest.mark.parametrize("read, told", [(21.0, True), (12.0, False)])
 def test_it_is_told_from_a_fifth_of_the_variance_on(read, told):
-    found = estimate_noise(detect(still(low=0.0, high=1.0, frames=400), read=read))
-    share = found.diagnostics.shot_share
+    result = estimate_noise(detect(still(low=0.0, high=1.0, frames=400), read=read))
+    share = result.diagnostics.shot_share
     assert (0.1 < share < 0.2) if told else (0.22 < share < 0.5)
-    assert ("read noise" in named(found)) == told
-    assert (found.verdict == "WARN") == told
+    assert ("read noise" in named(result)) == told
+    assert (result.verdict == "WARN") == told
 
 
 def test_darkness_alone_is_refused():
-    found = estimate_noise(detect(np.zeros((60, 64, 64))))
-    assert found.verdict == "REFUSE"
-    assert found.layout == "lossless"
+    result = estimate_noise(detect(np.zeros((60, 64, 64))))
+    assert result.verdict == "REFUSE"
+    assert result.layout == "lossless"
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_a_movie_of_one_value_is_refused(value):
-    found = estimate_noise(np.full((20, 32, 32), value, np.uint8))
-    assert (found.verdict, found.model) == ("REFUSE", None)
+    result = estimate_noise(np.full((20, 32, 32), value, np.uint8))
+    assert (result.verdict, result.model) == ("REFUSE", None)
 
 
 def test_nothing_finite_is_refused():
@@ -198,11 +198,11 @@ def test_nothing_finite_is_refused():
 def test_multiplicative_noise_bends_the_curve_and_is_named():
     rng = np.random.default_rng(0)
     light = still(frames=200, low=1, high=200)
-    found = estimate_noise(detect(light * (1 + 0.15 * rng.standard_normal(light.shape)).clip(0)))
-    finding = named(found)["curve"]
+    result = estimate_noise(detect(light * (1 + 0.15 * rng.standard_normal(light.shape)).clip(0)))
+    finding = named(result)["curve"]
     assert finding.severity != "NOTE"
     assert "multiplicative" in finding.message
-    assert np.sqrt(found.diagnostics.bend) == pytest.approx(0.15, rel=0.25)
+    assert np.sqrt(result.diagnostics.bend) == pytest.approx(0.15, rel=0.25)
 
 
 @pytest.mark.parametrize(("photons", "frames", "size"), [(0.1, 600, 96), (0.1, 20, 256), (100, 300, 96)])
@@ -219,15 +219,15 @@ def test_a_straight_curve_has_no_bend(photons, frames, size):
         dtype="int32",
         cells=10,
     )
-    found = estimate_noise(movie).diagnostics
-    assert abs(found.bend) < 3.5 * found.bend_error
+    result = estimate_noise(movie).diagnostics
+    assert abs(result.bend) < 3.5 * result.bend_error
 
 
 def test_a_compressed_curve_is_told_and_where():
     light = still(frames=200, low=1, high=200)
     squeezed = 2000 * np.tanh(detect(light, offset=0) / 2000)
-    found = estimate_noise(np.rint(squeezed).astype("int32"))
-    finding = named(found)["curve"]
+    result = estimate_noise(np.rint(squeezed).astype("int32"))
+    finding = named(result)["curve"]
     assert finding.severity != "NOTE"
     assert "downwards" in finding.message
     assert "ADU" in finding.message
@@ -248,28 +248,28 @@ def test_excess_noise_is_named_and_its_factor_found(factor):
         motion=0,
         activity=0,
     )
-    found = estimate_noise(movie)
-    assert found.model.gain == pytest.approx(30 * factor, rel=0.03)
-    assert ("excess noise" in named(found)) == (factor > 1)
+    result = estimate_noise(movie)
+    assert result.model.gain == pytest.approx(30 * factor, rel=0.03)
+    assert ("excess noise" in named(result)) == (factor > 1)
     if factor > 1:
-        assert named(found)["excess noise"].value == pytest.approx(factor, rel=0.15)
-        assert found.verdict == "PASS"
+        assert named(result)["excess noise"].value == pytest.approx(factor, rel=0.15)
+        assert result.verdict == "PASS"
 
 
 def test_a_stack_in_z_is_noticed():
     volume = ndimage.gaussian_filter(np.random.default_rng(0).random((60, 96, 96)), (1.0, 3, 3))
     volume = (volume - volume.min()) / np.ptp(volume)
-    found = estimate_noise(detect(2 + 600 * volume**2))
-    assert "structure" in named(found)
-    assert "axis 0 is not time" in named(found)["structure"].message
+    result = estimate_noise(detect(2 + 600 * volume**2))
+    assert "structure" in named(result)
+    assert "axis 0 is not time" in named(result)["structure"].message
 
 
 def test_padding_is_left_out_and_told(movie):
     padded = movie.copy()
     padded[:, :20] = 0
-    found = estimate_noise(padded)
-    assert found.model.gain == pytest.approx(8, rel=0.04)
-    assert named(found)["constant pixels"].value > 0.1
+    result = estimate_noise(padded)
+    assert result.model.gain == pytest.approx(8, rel=0.04)
+    assert named(result)["constant pixels"].value > 0.1
 
 
 def test_planes_that_differ_are_told():
@@ -283,16 +283,16 @@ def test_uniform_slides_are_compared_in_space():
     powers = np.array([0, 5, 20, 60, 120.0])
     slides = detect(np.broadcast_to(powers[:, None, None], (5, 96, 128)))
     assert estimate_noise(slides).verdict != "PASS"
-    found = estimate_noise(slides, pairs="space")
-    assert found.verdict == "PASS"
-    assert found.model.gain == pytest.approx(8, rel=0.05)
+    result = estimate_noise(slides, pairs="space")
+    assert result.verdict == "PASS"
+    assert result.model.gain == pytest.approx(8, rel=0.05)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "int64", "float32", "float64"])
 def test_every_dtype(dtype):
     movie = detect(still(high=12), gain=6, offset=40).clip(0, 255)
-    found = estimate_noise(movie.astype(dtype))
-    assert found.model.gain == pytest.approx(6, rel=0.04)
+    result = estimate_noise(movie.astype(dtype))
+    assert result.model.gain == pytest.approx(6, rel=0.04)
 
 
 def test_the_estimate_survives_json(movie):

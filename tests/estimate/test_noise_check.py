@@ -20,24 +20,24 @@ def check(data, noise, step=0.5):
 @pytest.mark.parametrize("camera", CAMERAS)
 @pytest.mark.parametrize("step", [0.25, 0.5, 1.0, 2.0])
 def test_the_right_model_is_silent_at_every_step(camera, step):
-    found = check(*of(camera), step)
-    assert found.severity == "ok"
-    assert found.added < 1.3 * found.promised == pytest.approx(1.3 * step**2 / 12)
+    result = check(*of(camera), step)
+    assert result.severity == "ok"
+    assert result.added < 1.3 * result.promised == pytest.approx(1.3 * step**2 / 12)
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_what_is_said_is_what_a_store_adds(camera, tmp_path):
     data, _ = of(camera)
-    found = check(data, NoiseModel())
+    result = check(data, NoiseModel())
     pg.encode(data, tmp_path / "m.zarr", noise=NoiseModel(), trust_noise=True, layout="compact", check=False)
     got = pg.open(tmp_path / "m.zarr").counts[...].astype(float)
     noise = (np.diff(data.astype(float), 2, axis=0) ** 2).mean(0) / 6
     dim = data.mean(0) < np.quantile(data.mean(0), 0.1)
     added = ((got - data) ** 2).mean(0)
-    assert found.severity == ("error" if camera in DOUBLED else "ok")
+    assert result.severity == ("error" if camera in DOUBLED else "ok")
     if camera in DOUBLED:
         # The worst level is the dimmest tenth or worse; confidence takes off a fifth at most.
-        assert found.added > 0.8 * added[dim].mean() / noise[dim].mean()
+        assert result.added > 0.8 * added[dim].mean() / noise[dim].mean()
 
 
 @pytest.mark.parametrize(
@@ -45,26 +45,26 @@ def test_what_is_said_is_what_a_store_adds(camera, tmp_path):
 )
 def test_a_gain_that_is_off_by_a_factor(wrong, severity):
     data = movie(gain=20.0, offset=500.0, read=4.0, photons=20.0)
-    found = check(data, NoiseModel(gain=20.0 * wrong, offset=500.0, variance=16.0))
-    assert found.severity == severity
-    assert found.added == pytest.approx(min(wrong, 0.5 if wrong < 1 else wrong) / 48, rel=0.25) or wrong < 1
+    result = check(data, NoiseModel(gain=20.0 * wrong, offset=500.0, variance=16.0))
+    assert result.severity == severity
+    assert result.added == pytest.approx(min(wrong, 0.5 if wrong < 1 else wrong) / 48, rel=0.25) or wrong < 1
 
 
 def test_limits_grow_with_what_a_larger_step_promises():
     data = movie(gain=20.0, offset=500.0, read=4.0, photons=20.0)
     for step, severity in ((0.5, "warn"), (1.0, "warn"), (0.25, "ok")):
-        found = check(data, NoiseModel(gain=70.0, offset=500.0, variance=16.0), step)
-        assert found.severity == severity
-        assert found.added == pytest.approx(3.5 * step**2 / 12, rel=0.25)
+        result = check(data, NoiseModel(gain=70.0, offset=500.0, variance=16.0), step)
+        assert result.severity == severity
+        assert result.added == pytest.approx(3.5 * step**2 / 12, rel=0.25)
 
 
 def test_an_offset_that_ruins_only_the_dimmest_pixels():
     """On average it adds little: the level of light decides."""
     data = movie(gain=2.0, offset=200.0, read=1.0, photons=30.0)
-    found = check(data, NoiseModel(gain=2.0, offset=80.0, variance=1.0))
-    average = sum(level.modelled for level in found.levels) / sum(level.noise for level in found.levels)
-    assert average < 4.8 and found.severity == "error"
-    assert found.worst is found.levels[0]
+    result = check(data, NoiseModel(gain=2.0, offset=80.0, variance=1.0))
+    average = sum(level.modelled for level in result.levels) / sum(level.noise for level in result.levels)
+    assert average < 4.8 and result.severity == "error"
+    assert result.worst is result.levels[0]
 
 
 def test_an_offset_above_the_data():
@@ -75,8 +75,8 @@ def test_an_offset_above_the_data():
 @pytest.mark.parametrize("change", [{"move": 1}, {"flicker": 0.03}, {"flicker": 0.3}])
 @pytest.mark.parametrize("camera", ["EMCCD", "photon counter", "two-photon PMT"])
 def test_motion_and_brightness_contradict_no_right_model(camera, change):
-    found = check(*of(camera, **change))
-    assert found is None or found.severity == "ok"
+    result = check(*of(camera, **change))
+    assert result is None or result.severity == "ok"
 
 
 @pytest.mark.parametrize("change", [{"move": 1}, {"flicker": 0.03}])
@@ -113,19 +113,19 @@ def test_levels_cut_off_at_zero_contradict_no_right_model():
     rng = np.random.default_rng(3)
     light = np.exp(rng.normal(1, 1.5, (64, 64)))
     data = (20 * rng.poisson(light, (60, 64, 64)) + rng.normal(0, 30, (60, 64, 64))).clip(0)
-    found = check(np.rint(data).astype("uint16"), NoiseModel(gain=20.0, variance=900.0))
-    assert found is None or found.severity == "ok"
+    result = check(np.rint(data).astype("uint16"), NoiseModel(gain=20.0, variance=900.0))
+    assert result is None or result.severity == "ok"
 
 
 @pytest.mark.parametrize("photons", [0.01, 0.1, 0.5])
 @pytest.mark.parametrize("gain", [1.0, 30.0])
 def test_hardly_any_light_contradicts_no_right_model(photons, gain):
     """Below one photon bins are wider than the noise of any model; that is not its fault."""
-    found = check(
+    result = check(
         movie(gain=gain, offset=100.0, read=0.05 * gain, photons=photons),
         NoiseModel(gain=gain, offset=100.0, variance=(0.05 * gain) ** 2),
     )
-    assert found is None or found.severity == "ok"
+    assert result is None or result.severity == "ok"
 
 
 def test_averaged_movies_are_caught():
@@ -136,8 +136,8 @@ def test_averaged_movies_are_caught():
 def test_values_that_are_kept_exactly_are_not_said_to_be_lost():
     """Counts of 0 to 7 have a code each, whatever their noise."""
     data = np.random.default_rng(0).binomial(7, 0.5, (20, 32, 32)).astype("uint8")
-    found = check(data, NoiseModel(variance=50.0))
-    assert found.severity == "error"
+    result = check(data, NoiseModel(variance=50.0))
+    assert result.severity == "error"
     assert check(data, NoiseModel(gain=0.9)).severity == "ok"
 
 

@@ -145,11 +145,11 @@ def test_bands_and_planes_of_a_movie_are_pooled_apart():
     movie = detect(np.broadcast_to(light, (400, 2, 160, 160)), **DIM)
     windows = windows_of(movie, budget=8 << 20)
     assert len({window.row for window in windows}) > 4
-    found = pooled(windows)
+    result = pooled(windows)
     for number, window in enumerate(windows[:6]):
         real = light[window.plane, window.row : window.row + window.frames.shape[1]]
         for chosen, rest in halves(len(window.frames)):
-            assert np.corrcoef(found.light(number, chosen, rest).ravel(), real.ravel())[0, 1] > 0.75
+            assert np.corrcoef(result.light(number, chosen, rest).ravel(), real.ravel())[0, 1] > 0.75
 
 
 def test_line_artefacts_and_flashes_in_dim_movies_are_survived():
@@ -158,8 +158,8 @@ def test_line_artefacts_and_flashes_in_dim_movies_are_survived():
     for _ in range(60):
         light[rng.integers(240), rng.integers(96)] *= rng.uniform(0, 0.5)
     light[::60] += 3
-    found = estimate_noise(detect(light, **DIM))
-    low, high = found.interval.gain
+    estimate = estimate_noise(detect(light, **DIM))
+    low, high = estimate.interval.gain
     assert low < 8 < high
     assert high - low < 0.25 * 8
 

@@ -12,21 +12,21 @@ def levels_of(frames):
 
 
 def test_an_untouched_movie_has_no_piles_no_gaps_and_no_roughness(movie):
-    found = levels_of(movie)
-    assert (found.lowest, found.highest) == (movie.min(), movie.max())
-    assert not np.isfinite(found.top)
-    assert not np.isfinite(found.bottom)
-    assert found.step == 1
-    assert found.roughness < 0.1
-    assert found.missing_share == 0
+    result = levels_of(movie)
+    assert (result.lowest, result.highest) == (movie.min(), movie.max())
+    assert not np.isfinite(result.top)
+    assert not np.isfinite(result.bottom)
+    assert result.step == 1
+    assert result.roughness < 0.1
+    assert result.missing_share == 0
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
 def test_saturation_is_found_with_its_share(movie, dtype):
     cut = np.minimum(movie, 230).astype(dtype)
-    found = levels_of(cut)
-    assert found.top == 230
-    assert found.saturated_share == pytest.approx((movie >= 230).mean())
+    result = levels_of(cut)
+    assert result.top == 230
+    assert result.saturated_share == pytest.approx((movie >= 230).mean())
 
 
 def test_the_limit_of_the_dtype_is_saturation_at_once():
@@ -36,22 +36,22 @@ def test_the_limit_of_the_dtype_is_saturation_at_once():
 
 def test_a_cut_off_floor_is_found():
     frames = np.maximum(detect(still(low=0, high=5)), 100)
-    found = levels_of(frames)
-    assert found.bottom == 100
-    assert found.floor_share == pytest.approx((frames == 100).mean())
+    result = levels_of(frames)
+    assert result.bottom == 100
+    assert result.floor_share == pytest.approx((frames == 100).mean())
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.37, 3.3])
 def test_rescaled_values_are_rough(movie, factor):
-    found = levels_of(np.rint(movie * factor).astype("int32"))
-    assert found.roughness > 0.5
-    assert (found.missing_share > 0.1) == (factor > 1)
+    result = levels_of(np.rint(movie * factor).astype("int32"))
+    assert result.roughness > 0.5
+    assert (result.missing_share > 0.1) == (factor > 1)
 
 
 def test_shifted_bits_are_a_step(movie):
-    found = levels_of(movie * 16)
-    assert found.step == 16
-    assert found.roughness < 0.1
+    result = levels_of(movie * 16)
+    assert result.step == 16
+    assert result.roughness < 0.1
 
 
 def test_floats_have_no_step():

@@ -59,12 +59,12 @@ def _check_named(store, what):
     for first in range(0, APPENDED, CHUNK):  # what is wrong with one frame is wrong with its chunk
         end = min(first + CHUNK, APPENDED)
         try:
-            found = movie.counts[first:end]
+            result = movie.counts[first:end]
         except (PhotonError, IndexError):
-            found = ()
+            result = ()
         for t in range(first, end):
-            if t - first < len(found):
-                assert np.array_equal(found[t - first], frames(t, t + 1)[0]), what
+            if t - first < len(result):
+                assert np.array_equal(result[t - first], frames(t, t + 1)[0]), what
             else:
                 assert t in lost, what
 
@@ -139,16 +139,16 @@ def test_every_byte_of_the_journal_flipped_loses_nothing_unnamed(memory_disk):
     (path,) = segments(folder, 0)
     content = path.read_bytes()
     used = content.rstrip(b"\0")
-    found, named = _found(folder, spool.token)
-    assert sorted(found) == list(range(6)) and not named
+    result, named = _found(folder, spool.token)
+    assert sorted(result) == list(range(6)) and not named
     for position in range(len(used)):
         altered = bytearray(content)
         altered[position] ^= 1 << (position % 8)
         path.write_bytes(altered)
-        found, named = _found(folder, spool.token)
-        for t, (values, record) in found.items():
+        result, named = _found(folder, spool.token)
+        for t, (values, record) in result.items():
             assert np.array_equal(values, frames(t, t + 1)[0]) and record == (t, f'{{"t":{t}}}'), position
-        assert set(found) | named == set(range(6)), (position, sorted(found), named)
+        assert set(result) | named == set(range(6)), (position, sorted(result), named)
 
 
 def test_the_journal_cut_at_every_length_keeps_the_records_before(memory_disk):
@@ -159,10 +159,10 @@ def test_the_journal_cut_at_every_length_keeps_the_records_before(memory_disk):
     counts = set()
     for length in range(len(content) + 1):
         path.write_bytes(content[:length])
-        found, named = _found(folder, spool.token)
-        assert sorted(found) == list(range(len(found)))
-        assert not named & set(found)
-        counts.add(len(found))
+        result, named = _found(folder, spool.token)
+        assert sorted(result) == list(range(len(result)))
+        assert not named & set(result)
+        counts.add(len(result))
     assert counts == {0, 1, 4, 6}
 
 
@@ -271,8 +271,8 @@ def test_one_zeroed_run_names_every_frame_in_it(memory_disk, kept):
         pg.recover(folder)
     report = pg.recover(folder, salvage=True)
     assert report.lost == [(5, 8)] and report.frames == 9
-    found = pg.open(memory_disk / "m.zarr").counts[...]
-    assert [t for t in range(9) if not found[t].any()] == [5, 6, 7]
+    result = pg.open(memory_disk / "m.zarr").counts[...]
+    assert [t for t in range(9) if not result[t].any()] == [5, 6, 7]
     assert pg.verify(memory_disk / "m.zarr").lost == ((5, 7),)
 
 

@@ -129,10 +129,10 @@ def test_of_one_value_far_from_all_others_only_its_own_codes_are_computed(monkey
     movie[3, 3, 3] = -1e6
     made, right = [], CodeTable._least
     monkeypatch.setattr(CodeTable, "_least", lambda *args: (made.extend(args[1]), right(*args))[1])
-    found = _decoded(movie, pg.NoiseModel(variance=1), 0.5)
+    result = _decoded(movie, pg.NoiseModel(variance=1), 0.5)
     assert 0 < len(made) < 1000
     noise = pg.NoiseModel(variance=1)
-    assert np.abs(pg.anscombe(found, noise) - pg.anscombe(movie, noise)).max() < 0.26
+    assert np.abs(pg.anscombe(result, noise) - pg.anscombe(movie, noise)).max() < 0.26
 
 
 def test_a_trillion_frames_in_signed_metadata(stored):
@@ -140,8 +140,8 @@ def test_a_trillion_frames_in_signed_metadata(stored):
     array["shape"][0] = 10**12
     (stored / ".zarray").write_text(json.dumps(array))
     sign_again(stored)
-    found = pg.verify(stored)
-    assert found.lost == ((20, 10**12 - 1),) and "mismatched" in str(found)
+    verification = pg.verify(stored)
+    assert verification.lost == ((20, 10**12 - 1),) and "mismatched" in str(verification)
     with pytest.raises(CorruptDataError, match="lacks more than 1,000,000 chunks"):
         pg.repair(stored)
     movie = pg.open(stored)
@@ -174,8 +174,8 @@ def test_a_header_of_gigabytes_in_an_archive(tmp_path):
 def test_a_pipe_in_the_place_of_a_file(stored, tmp_path):
     (stored / "1.0.0").unlink()
     os.mkfifo(stored / "1.0.0")
-    found = pg.verify(stored)
-    assert found.lost == ((10, 19),) and "not a regular file" in str(found)
+    verification = pg.verify(stored)
+    assert verification.lost == ((10, 19),) and "not a regular file" in str(verification)
     with pytest.raises(CorruptDataError, match="not a regular file"):
         _ = pg.open(stored).counts[15]
     for suffix in (".npy", ".npz", ".tif", ".h5"):

@@ -101,8 +101,8 @@ def test_a_growing_movie_is_followed_and_plain_zarr_sees_what_was_published(serv
     assert movie.growing
 
     def follow():
-        for found in movie:
-            seen.append(found)
+        for result in movie:
+            seen.append(result)
 
     reader = threading.Thread(target=follow)
     reader.start()

@@ -220,9 +220,9 @@ def test_chunks_in_a_store_that_cannot_be_published_are_safe(memory_disk):
     report = pg.recover(memory_disk / "spool", url=storage, salvage=True)
     assert report.lost == [(4 * n, 4 * n + 4)] and report.frames == 40
     assert pg.verify(storage).lost == ((4 * n, 4 * n + 3),)
-    found, gone = pg.open(storage).counts[...], range(4 * n, 4 * n + 4)
-    assert not found[gone].any()
-    assert np.array_equal(np.delete(found, gone, 0), np.delete(frames(0, 40), gone, 0))
+    result, gone = pg.open(storage).counts[...], range(4 * n, 4 * n + 4)
+    assert not result[gone].any()
+    assert np.array_equal(np.delete(result, gone, 0), np.delete(frames(0, 40), gone, 0))
     # What was noted to be there was not sent again.
     sent = {
         p.name for p in (memory_disk / "store/m.zarr").glob("*.0.0") if before.get(p.name) != p.stat().st_ino

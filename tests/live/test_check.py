@@ -56,8 +56,10 @@ def test_a_failing_recording_is_kept_and_says_so(tmp_path, durability):
     assert live.failed[:2] == ("noise_model", "snr")
     movie = pg.open(tmp_path / "a.zarr")
     assert len(movie) == len(raw) and tuple(movie.failed_check) == live.failed
-    found = pg.verify(tmp_path / "a.zarr")
-    assert [problem.kind for problem in found.problems] == ["failing"] and found.by == "manifest"
+    verification = pg.verify(tmp_path / "a.zarr")
+    assert [problem.kind for problem in verification.problems] == [
+        "failing"
+    ] and verification.by == "manifest"
     assert not list(tmp_path.glob("a.zarr.spool/*"))
 
 

@@ -24,9 +24,9 @@ def test_the_page(tmp_path, monkeypatch, capsys):
         if "pg.recover" in code:
             _crash(names)
         exec(compile(code, str(PAGE), "exec"), names)
-    said = capsys.readouterr().out
-    assert "250 in | 250 safe | 250 stored" in said and "\n[]\n" in said and "whole: every file" in said
-    assert "(250, True)" not in said and "250 False" in said
+    text = capsys.readouterr().out
+    assert "250 in | 250 safe | 250 stored" in text and "\n[]\n" in text and "whole: every file" in text
+    assert "(250, True)" not in text and "250 False" in text
     assert names["report"].frames == 250 and names["safe"] == 250
     for name in "abcdefg":
         assert pg.verify(f"{name}.zarr").ok
@@ -67,9 +67,9 @@ def test_every_option_of_a_command_exists(command):
     from photon_gpu.cli.app import app
 
     words = shlex.split(command)
-    said = CliRunner().invoke(app, [words[1], "--help"], env={"COLUMNS": "200"}).stdout
+    text = CliRunner().invoke(app, [words[1], "--help"], env={"COLUMNS": "200"}).stdout
     named = {word for word in words if word.startswith("--")} | {"--durability", "--spool", "--noise-from"}
-    assert named <= set(re.findall(r"--[\w-]+", said))
+    assert named <= set(re.findall(r"--[\w-]+", text))
 
 
 def test_there_are_commands():

@@ -66,9 +66,9 @@ def test_one_pixel_that_leaves_the_codes_of_a_chunk_is_refused_and_nothing_is_lo
             live.append(bad)
         assert len(str(told.value)) < 400
         assert live.append(frames[5:]) == 10
-    found = pg.open(tmp_path / "m.zarr")
-    assert len(found) == 10 and pg.verify(tmp_path / "m.zarr", deep=True).ok
-    assert np.abs(found[...] - pg.anscombe(frames, CAMERA)).max() <= step / 2 + 1e-9 or found.encoding.exact
+    result = pg.open(tmp_path / "m.zarr")
+    assert len(result) == 10 and pg.verify(tmp_path / "m.zarr", deep=True).ok
+    assert np.abs(result[...] - pg.anscombe(frames, CAMERA)).max() <= step / 2 + 1e-9 or result.encoding.exact
 
 
 def test_a_batch_is_checked_chunk_by_chunk_and_taken_whole_or_not_at_all(tmp_path):
@@ -185,9 +185,9 @@ def test_frames_taken_before_the_model_was_known_and_beyond_it_make_the_recordin
         until(lambda: live.status().notes)
         live.append(frames[10:])
     assert "every bit is kept" in live.status().notes[0]
-    found = pg.open(tmp_path / "m.zarr")
-    assert found.layout == "lossless" and found.noise == CAMERA
-    assert np.array_equal(found.counts[...], frames)
+    result = pg.open(tmp_path / "m.zarr")
+    assert result.layout == "lossless" and result.noise == CAMERA
+    assert np.array_equal(result.counts[...], frames)
 
 
 def test_negatives_before_a_photon_counter_was_estimated(tmp_path):
@@ -209,8 +209,8 @@ def test_after_an_estimate_that_refuses_every_later_frame_is_taken(tmp_path, dty
             live.append(frame)
         if np.dtype(dtype).kind == "f":
             live.append(np.full(SHAPE, np.nan, dtype))
-    found = pg.open(tmp_path / "m.zarr")
-    assert found.layout == "lossless" and np.array_equal(found.counts[:30], frames)
+    result = pg.open(tmp_path / "m.zarr")
+    assert result.layout == "lossless" and np.array_equal(result.counts[:30], frames)
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "int64", "float32", "float64"])
@@ -229,10 +229,10 @@ def test_a_chunk_that_passed_and_cannot_be_quantized_all_the_same_is_stored_as_i
     with begin(tmp_path / "m.zarr", dtype, durability="frame") as live:
         live.append(frames)
     assert "frames 4 to 7 could not be quantized and are stored as they are: planted" in live.status().notes
-    found = pg.open(tmp_path / "m.zarr")
-    assert np.array_equal(found.counts[4:8], frames[4:8])
-    assert np.array_equal(found.counts[5, 2], frames[5, 2])
-    assert np.array_equal(found[4:8], pg.anscombe(frames[4:8], CAMERA))
+    result = pg.open(tmp_path / "m.zarr")
+    assert np.array_equal(result.counts[4:8], frames[4:8])
+    assert np.array_equal(result.counts[5, 2], frames[5, 2])
+    assert np.array_equal(result[4:8], pg.anscombe(frames[4:8], CAMERA))
     assert pg.verify(tmp_path / "m.zarr", deep=True).ok
     import zarr
 

@@ -36,8 +36,8 @@ def test_acquire_zarr_is_driven_alike(tmp_path):
         )
     )
     drive(FrameStream(tmp_path / "ours.zarr", (16, 24), "uint16", layout="lossless", chunk_frames=5))
-    found = zarr.open(str(tmp_path / "a.zarr"), mode="r")
-    theirs = found[...] if hasattr(found, "shape") else next(iter(found.arrays()))[1][...]
+    result = zarr.open(str(tmp_path / "a.zarr"), mode="r")
+    theirs = result[...] if hasattr(result, "shape") else next(iter(result.arrays()))[1][...]
     assert np.array_equal(pg.open(tmp_path / "ours.zarr").counts[...], theirs)
 
 

@@ -72,8 +72,8 @@ def test_words_survive_a_recording_that_was_killed(tmp_path):
     (place / MARKER).write_bytes(b'{"token": "%s", "recording": true}' % whole.attrs["recording_id"].encode())
     report = pg.recover(place)
     assert report.frames == 12
-    found = pg.open(place)
-    assert found.source_metadata["tiff/Software"].text == "rig 3" and pg.verify(place).ok
+    result = pg.open(place)
+    assert result.source_metadata["tiff/Software"].text == "rig 3" and pg.verify(place).ok
 
 
 def test_a_recording_without_frames_leaves_nothing(tmp_path):
@@ -123,8 +123,8 @@ def test_words_of_files_that_came_before_a_kill_are_kept(tmp_path):
             time.sleep(0.01)
         shutil.copytree(place, killed)  # what a kill leaves
     assert pg.recover(killed).frames == 16
-    found = pg.open(killed)
-    assert found.source_metadata["b.tif/tiff/Software"].text == "rig 4" and pg.verify(killed).ok
+    result = pg.open(killed)
+    assert result.source_metadata["b.tif/tiff/Software"].text == "rig 4" and pg.verify(killed).ok
 
 
 def test_words_of_each_file_of_a_folder_are_stored_while_it_is_recorded(tmp_path, monkeypatch):

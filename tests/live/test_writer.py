@@ -70,9 +70,9 @@ def test_every_length(tmp_path, durability, frames):
         count = live.append(movie)
     assert count == (frames if durability == "frame" else count)
     assert live.acknowledged == frames
-    found = pg.open(tmp_path / "m.zarr")
-    assert found.chunks[0] == min(8, frames)
-    assert np.array_equal(found.counts[...], movie)
+    result = pg.open(tmp_path / "m.zarr")
+    assert result.chunks[0] == min(8, frames)
+    assert np.array_equal(result.counts[...], movie)
     assert np.array_equal(zarr.open(tmp_path / "m.zarr", mode="r")[...], movie)
 
 
@@ -117,8 +117,8 @@ def test_threads_append_whole_frames_in_the_order_of_their_calls(tmp_path):
                 live.append(movie[n], timestamp=n)
 
         at_once(partial(add, first) for first in range(4))
-    found = pg.open(tmp_path / "m.zarr")
-    counts, times = found.counts[...], found.timestamps
+    result = pg.open(tmp_path / "m.zarr")
+    counts, times = result.counts[...], result.timestamps
     assert (counts == counts[:, :1, :1]).all() and np.array_equal(counts[:, 0, 0], times)
     assert sorted(times) == list(range(400))
     for first in range(4):
@@ -150,10 +150,10 @@ def test_times_and_metadata_of_each_frame_are_kept(tmp_path):
         live.append(movie[0], timestamp=0.5, metadata={"stage": [1, 2.5], "name": "µ"})
         live.append(movie[1:9], timestamp=np.arange(1, 9) / 30)
         live.append(movie[9:])
-    found = pg.open(tmp_path / "m.zarr")
-    times = found.timestamps
+    result = pg.open(tmp_path / "m.zarr")
+    times = result.timestamps
     assert times[0] == 0.5 and times[8] == 8 / 30 and np.isnan(times[9:]).all()
-    assert found.frame_metadata(0) == {"stage": [1, 2.5], "name": "µ"} and found.frame_metadata(-1) is None
+    assert result.frame_metadata(0) == {"stage": [1, 2.5], "name": "µ"} and result.frame_metadata(-1) is None
     with begin(tmp_path / "n.zarr", movie) as live:
         live.append(movie)
     assert pg.open(tmp_path / "n.zarr").timestamps is None
@@ -263,8 +263,8 @@ def test_an_estimate_that_fails_keeps_every_bit(tmp_path, estimate):
     with begin(tmp_path / "m.zarr", movie, noise=estimate, estimate_frames=8) as live:
         live.append(movie)
     assert "every bit is kept" in live.status().notes[0]
-    found = pg.open(tmp_path / "m.zarr")
-    assert found.layout == "lossless" and np.array_equal(found.counts[...], movie)
+    result = pg.open(tmp_path / "m.zarr")
+    assert result.layout == "lossless" and np.array_equal(result.counts[...], movie)
 
 
 def test_a_noise_model_carried_from_an_earlier_run(tmp_path):

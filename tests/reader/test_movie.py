@@ -210,11 +210,11 @@ def test_a_lost_manifest_is_said_once(movie):
     expected = movie.counts[...]
     os.unlink(f"{movie.url}/.manifest.json")
     again = pg.open(movie.url)
-    with pytest.warns(PhotonWarning, match="has lost its .manifest.json.*photon-gpu repair") as said:
+    with pytest.warns(PhotonWarning, match="has lost its .manifest.json.*photon-gpu repair") as text:
         for _ in range(3):
             np.testing.assert_array_equal(again.counts[...], expected)
             _ = again[5], again.timestamps
-    assert len(said) == 1
+    assert len(text) == 1
 
 
 def test_a_store_that_never_had_a_manifest_is_read_without_a_word(movie):

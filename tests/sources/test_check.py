@@ -74,8 +74,8 @@ def test_the_only_array_is_chosen_whatever_it_is():
 
 
 def test_the_only_movie_among_arrays_is_chosen():
-    found = {"a": ((3,), "f8"), "b": ((3, 4, 5), "f4"), "c": (None, "f8")}
-    assert choose_movie(found, name="x", option="key") == "b"
+    result = {"a": ((3,), "f8"), "b": ((3, 4, 5), "f4"), "c": (None, "f8")}
+    assert choose_movie(result, name="x", option="key") == "b"
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_lost_frames_are_in_report_attributes_and_verify(request, tmp_path, kind
     movie = pg.open(url)
     assert movie.attrs["lost_frames"] == [[20, 24]] and movie.attrs["mouse"] == 12
     assert not movie.counts[20:24].any() and movie.counts[19].any() and movie.counts[24].any()
-    found = pg.verify(url)
-    assert not found.ok and found.lost == ((20, 23),)
+    verification = pg.verify(url)
+    assert not verification.ok and verification.lost == ((20, 23),)
 
 
 def test_an_encode_on_a_cluster_records_them_too(array, tmp_path):
@@ -82,12 +82,12 @@ def test_the_noise_is_estimated_from_frames_that_are_there(tmp_path):
     without(path, [*range(30, 60), 7])
     there = np.delete(raw, [*range(30, 60), 7], axis=0)
     with pytest.warns(PhotonWarning), pg.open_source(path, missing="zero") as source:
-        found = pg.estimate_noise(source)
+        estimate = pg.estimate_noise(source)
         rest = without_lost(source)
         assert rest.shape == there.shape
         np.testing.assert_array_equal(rest.read(0, len(there)), there)
         np.testing.assert_array_equal(rest.read(8, 9), there[8:9])
-    assert found.model == pg.estimate_noise(there).model
+    assert estimate.model == pg.estimate_noise(there).model
 
 
 def test_missing_is_for_sources_that_can_tell(tmp_path):

@@ -23,9 +23,9 @@ def test_whole_chunks_give_their_frames(layout, tmp_path):
     chunks, described = stored(tmp_path / "m.zarr", layout=layout)
     movie = pg.open(tmp_path / "m.zarr")
     wanted = movie[...] if layout == "plain" else movie.counts[...]
-    found = [decode_whole(data, n, described) for n, data in enumerate(chunks)]
-    assert [len(frames) for frames in found] == [5, 2]
-    assert (np.concatenate(found) == wanted).all()
+    result = [decode_whole(data, n, described) for n, data in enumerate(chunks)]
+    assert [len(frames) for frames in result] == [5, 2]
+    assert (np.concatenate(result) == wanted).all()
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])

@@ -88,10 +88,10 @@ def test_files_together_the_last_only_with_all_others(tmp_path, monkeypatch, cal
     monkeypatch.undo()
     assert failed == (nth < (5 if call == "fsync" else 3))
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "last"]
-    found = [(tmp_path / name).read_bytes() for name in ("a", "b", "last")]
-    if found[2] == b"last":
-        assert found == [b"a", b"b", b"last"]
-    assert failed or found[2] == b"last"
+    result = [(tmp_path / name).read_bytes() for name in ("a", "b", "last")]
+    if result[2] == b"last":
+        assert result == [b"a", b"b", b"last"]
+    assert failed or result[2] == b"last"
 
 
 def test_the_folder_is_synced_before_the_last_file_appears_and_after(tmp_path, monkeypatch):

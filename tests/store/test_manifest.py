@@ -22,9 +22,9 @@ def test_entries_are_size_and_crc():
 
 
 def test_round_trip():
-    found = manifest.read(manifest.pack(FILES, TEXTS), "here")
-    assert found.copies == {name: text.decode() for name, text in TEXTS.items()}
-    assert found.files == {**FILES, **{name: manifest.entry(text) for name, text in TEXTS.items()}}
+    result = manifest.read(manifest.pack(FILES, TEXTS), "here")
+    assert result.copies == {name: text.decode() for name, text in TEXTS.items()}
+    assert result.files == {**FILES, **{name: manifest.entry(text) for name, text in TEXTS.items()}}
     assert manifest.unpack(manifest.pack(FILES), "here") == FILES
     assert json.loads(manifest.pack(FILES, TEXTS))["manifest_version"] == 1
 
@@ -47,8 +47,8 @@ def test_any_changed_or_missing_byte_is_noticed():
 
 def test_an_early_manifest_without_a_checksum_is_read_and_said_to_be_one():
     early = b'{"manifest_version":1,"files":{"0.0.0":[3,"352441c2"]}}'
-    found = manifest.read(early, "here")
-    assert not found.signed and found.files == {"0.0.0": [3, "352441c2"]} and found.copies == {}
+    result = manifest.read(early, "here")
+    assert not result.signed and result.files == {"0.0.0": [3, "352441c2"]} and result.copies == {}
 
 
 def test_a_newer_manifest_is_a_clear_error():

@@ -199,8 +199,8 @@ def test_anything_in_place_of_any_value_is_read_or_refused_never_a_crash(data, v
     key = data.draw(st.sampled_from(sorted(where)))
     where[key] = value
     try:
-        found = metadata.describe(json.dumps(array).encode(), json.dumps(attributes).encode(), "here")
-        assert len(found.shape) == len(found.chunks)
+        result = metadata.describe(json.dumps(array).encode(), json.dumps(attributes).encode(), "here")
+        assert len(result.shape) == len(result.chunks)
     except PhotonError:
         pass
 

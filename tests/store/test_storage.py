@@ -162,8 +162,8 @@ def test_names_of_a_disk_are_those_that_fsspec_finds(tmp_path):
     (root / "a link").symlink_to(elsewhere / "unseen")
     (root / "linked").symlink_to(elsewhere, target_is_directory=True)
     store = Storage.at(root)
-    found = [os.path.relpath(path, root) for path in store.fs.find(str(root))]
-    assert store.names() == sorted(name for name in found if durable.PARTIAL not in name)
+    result = [os.path.relpath(path, root) for path in store.fs.find(str(root))]
+    assert store.names() == sorted(name for name in result if durable.PARTIAL not in name)
     assert {"deep/deeper/x", "linked", "a link"} <= set(store.names()) and len(store.names()) == 6
     assert Storage.at(root / "nowhere").names() == Storage.at(root / "0.0.0").names() == []
 
@@ -171,5 +171,5 @@ def test_names_of_a_disk_are_those_that_fsspec_finds(tmp_path):
 @pytest.mark.parametrize("place", ["m.zarr", "./m.zarr/", "~/m.zarr", "a b/ä#?.zarr", "file:m.zarr", "/"])
 def test_a_plain_path_is_reached_as_fsspec_reaches_it(place):
     fs, root = url_to_fs(place)
-    found, path = _reach(place, {})
-    assert found is fs and path == root
+    result, path = _reach(place, {})
+    assert result is fs and path == root

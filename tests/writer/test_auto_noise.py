@@ -37,8 +37,8 @@ def test_the_estimate_is_used_kept_and_told(layout, movie, tmp_path):
 def test_a_refusal_names_reason_number_and_ways_out_and_writes_nothing(tmp_path):
     with pytest.raises(InvalidInputError) as error:
         pg.encode(LIT, tmp_path / "m.zarr", noise="auto")
-    said = str(error.value)
-    assert "precision: gain" in said and "layout='lossless'" in said and "NoiseModel(gain=" in said
+    text = str(error.value)
+    assert "precision: gain" in text and "layout='lossless'" in text and "NoiseModel(gain=" in text
     assert not list(tmp_path.iterdir())
     report = pg.encode(LIT, tmp_path / "m.zarr", noise="auto", layout="lossless")
     opened = pg.open(tmp_path / "m.zarr")

@@ -89,7 +89,7 @@ def test_nothing_but_noise_below_the_step_is_lost(tmp_path, write):
     path, movie, options = write(tmp_path)
     noise = pg.NoiseModel(gain=GAIN, offset=OFFSET)
     with open_source(path, **options) as source:
-        said = source.recording
+        recording = source.recording
         pg.encode(source, tmp_path / "out.zarr", layout="compact", noise=noise, trust_noise=True)
     stored = pg.open(tmp_path / "out.zarr")
     export(stored, tmp_path / "out.h5")
@@ -99,6 +99,6 @@ def test_nothing_but_noise_below_the_step_is_lost(tmp_path, write):
     error = pg.anscombe(values, noise) - pg.anscombe(movie, noise)
     assert abs(error).max() <= 0.5
     for name in ("axes", "channel_names", "pixel_size", "frame_rate"):
-        assert getattr(result, name) == getattr(said, name), name
-    documents = [(document.name, document.data) for document in said.documents]
+        assert getattr(result, name) == getattr(recording, name), name
+    documents = [(document.name, document.data) for document in recording.documents]
     assert [(document.name, document.data) for document in result.documents] == documents

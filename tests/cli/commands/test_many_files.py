@@ -98,8 +98,8 @@ def test_a_library_that_logs_does_not_break_json(tmp_path):
     (tmp_path / "b.ome.tif").unlink()
     words = [sys.executable, "-m", "photon_gpu", "estimate", str(tmp_path / "a.ome.tif")]
     ran = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
-    found = json.loads(ran.stderr)
-    assert "are missing" in found["error"] and found["notes"][0].startswith("tifffile: ")
+    result = json.loads(ran.stderr)
+    assert "are missing" in result["error"] and result["notes"][0].startswith("tifffile: ")
     ran = subprocess.run(words, capture_output=True, text=True, check=False)
     assert [line.partition(":")[0] for line in ran.stderr.splitlines()] == ["warning", "error"]
 

@@ -18,14 +18,16 @@ def test_runs_and_rows_name_the_samples_of_each_channel(shape):
     samples = np.arange(np.prod(shape)).reshape(shape)
     own = [np.ascontiguousarray(axis.of(samples, channel)).ravel() for channel in (0, 1)]
     for start, stop in ((0, samples.size), (7, 50), (13, 14)):
-        found = [own[channel][first : first + size] for channel, first, size in axis.runs(shape, start, stop)]
-        np.testing.assert_array_equal(np.concatenate(found), np.arange(start, stop))
+        result = [
+            own[channel][first : first + size] for channel, first, size in axis.runs(shape, start, stop)
+        ]
+        np.testing.assert_array_equal(np.concatenate(result), np.arange(start, stop))
     rows = samples.reshape(shape[0], -1, shape[-1])
     for channel in (0, 1):
         one = own[channel].reshape(shape[0], -1, shape[-1])
         for first, end in ((0, one.shape[1]), (1, 3), (2, one.shape[1])):
-            found = [rows[:, a:b] for a, b in axis.rows(shape, channel, (first, end))]
-            np.testing.assert_array_equal(np.concatenate(found, 1), one[:, first:end])
+            result = [rows[:, a:b] for a, b in axis.rows(shape, channel, (first, end))]
+            np.testing.assert_array_equal(np.concatenate(result, 1), one[:, first:end])
 
 
 def test_a_table_that_was_altered_is_refused():

@@ -103,11 +103,11 @@ CLOSED_FORM = [
 def test_the_unbiased_inverse_is_that_of_the_mean(read_noise, light, error):
     """Makitalo and Foi's closed form against the numerically exact inverse of light -> E[A]."""
     detector = Detector(100.0, read_noise, 500.0) if read_noise else Detector(1.0)
-    found = []
+    result = []
     for brighter in light * np.array([1.0, 1.5, 3.0, 10.0, 30.0]):
-        found.append(float(inverse_anscombe_unbiased(exact_mean(detector, brighter), detector.noise)))
-        assert detector.noise.photons(found[-1]) == pytest.approx(brighter, abs=error), brighter
-    assert found == sorted(found)
+        result.append(float(inverse_anscombe_unbiased(exact_mean(detector, brighter), detector.noise)))
+        assert detector.noise.photons(result[-1]) == pytest.approx(brighter, abs=error), brighter
+    assert result == sorted(result)
 
 
 def test_the_algebraic_inverse_is_not_that_of_the_mean():

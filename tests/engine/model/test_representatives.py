@@ -44,8 +44,8 @@ def test_they_are_these_to_the_last_bit():
     """The format: whatever machine, whatever release."""
     table = CodeTable(CAMERA, step=0.5, dtype="uint16")
     low = table.code(100)
-    found = [value.hex() for value in table.representatives(low, low + 11).tolist()]
-    assert found == EXPECTED
+    result = [value.hex() for value in table.representatives(low, low + 11).tolist()]
+    assert result == EXPECTED
 
 
 @given(

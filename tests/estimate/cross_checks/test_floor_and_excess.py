@@ -25,5 +25,5 @@ def test_photon_counts_end_at_zero_by_themselves():
 
 def test_noise_more_skewed_than_multiplication_makes_it_is_a_warning():
     assert [f.severity for f in excess(1.5, 0.01, 0.0, 1.0, 0.0)] == ["NOTE"]
-    (found,) = excess(1.75, 0.01, 0.0, 1.0, 0.0)
-    assert (found.severity, "not gamma-like" in found.message) == ("WARN", True)
+    (result,) = excess(1.75, 0.01, 0.0, 1.0, 0.0)
+    assert (result.severity, "not gamma-like" in result.message) == ("WARN", True)

@@ -32,9 +32,9 @@ def stored(layout="compact", *, name):
 @pytest.mark.parametrize(("seen", "expected"), [(0, [4, 4, 2]), (4, [4, 2]), (8, [2]), (10, []), (12, [])])
 def test_whole_chunks_in_order_the_partial_one_last(seen, expected):
     storage, description = stored(name="order")
-    found = list(unpublished(storage, seen, description))
-    assert [count for count, _ in found] == expected
-    for number, (_, files) in enumerate(found, seen // CHUNK):
+    result = list(unpublished(storage, seen, description))
+    assert [count for count, _ in result] == expected
+    for number, (_, files) in enumerate(result, seen // CHUNK):
         name = f"{number}.0.0"
         assert files == {name: manifest.entry(storage.read(name))}
 

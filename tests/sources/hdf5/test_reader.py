@@ -325,7 +325,7 @@ def test_chunks_of_a_virtual_dataset_that_hold_many_frames_are_decoded_once(tmp_
 
     monkeypatch.setattr(Hdf5Source, "_read_stored", counted)
     with open_source(path) as source:
-        found = np.concatenate([source.read(start, start + 5) for start in range(0, 75, 5)])
-    np.testing.assert_array_equal(found, values)
+        actual = np.concatenate([source.read(start, start + 5) for start in range(0, 75, 5)])
+    np.testing.assert_array_equal(actual, values)
     edges = [0, 8, 18, 25, 33, 43, 50, 58, 68, 75]
     assert sorted(set(read)) == list(itertools.pairwise(edges)) and len(read) == len(set(read))

@@ -74,9 +74,9 @@ def test_a_missing_file_is_refused_or_read_as_lost(tmp_path, movie):
         read(tmp_path)
     with pytest.warns(match="lacks frames 4"), open_source(tmp_path, missing="zero") as opened:
         assert opened.lost == ((4, 5),)
-        found = opened.read(0, 12)
+        result = opened.read(0, 12)
     movie[4] = 0
-    np.testing.assert_array_equal(found, movie)
+    np.testing.assert_array_equal(result, movie)
     np.testing.assert_array_equal(read(tmp_path, missing="skip"), np.delete(movie, 4, 0))
 
 

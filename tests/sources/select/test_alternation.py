@@ -54,11 +54,11 @@ def interleaved(*gains):
 
 def test_detectors_that_alternate_are_told_from_laser_flicker(tmp_path):
     movie = interleaved(40, 8)
-    found = pg.estimate_noise(movie)
-    assert (found.verdict, found.model, len(found.warnings)) == ("REFUSE", None, 1)
-    assert found.warnings[0].name == "alternation"
-    assert "frames alternate with period 2: two channels? use channels=2" in str(found)
-    assert "flicker" not in str(found)
+    estimate = pg.estimate_noise(movie)
+    assert (estimate.verdict, estimate.model, len(estimate.warnings)) == ("REFUSE", None, 1)
+    assert estimate.warnings[0].name == "alternation"
+    assert "frames alternate with period 2: two channels? use channels=2" in str(estimate)
+    assert "flicker" not in str(estimate)
     with pytest.raises(InvalidInputError, match="use channels=2"):
         pg.encode(movie, tmp_path / "a")
     pg.encode(movie, tmp_path / "a", channels=2)
@@ -67,6 +67,6 @@ def test_detectors_that_alternate_are_told_from_laser_flicker(tmp_path):
 
 
 def test_one_detector_that_looks_at_scenes_in_turn_has_one_model():
-    found = pg.estimate_noise(interleaved(20, 20, 20))
-    assert found.verdict == "PASS" and abs(found.model.gain - 20) < 1
-    assert "planes=3 or channels=3" in found.warnings[0].message
+    estimate = pg.estimate_noise(interleaved(20, 20, 20))
+    assert estimate.verdict == "PASS" and abs(estimate.model.gain - 20) < 1
+    assert "planes=3 or channels=3" in estimate.warnings[0].message

@@ -92,8 +92,8 @@ def test_micromanager_says_times_and_units_of_its_pages(tmp_path):
     path = tmp_path / "mm.tif"
     with tifffile.TiffWriter(path) as writer:
         for number, frame in enumerate(MOVIE):
-            said = json.dumps({"ElapsedTime-ms": number * 50.0, "PixelSizeUm": 0.65})
-            tag = (51123, 2, len(said) + 1, said, True)
+            message = json.dumps({"ElapsedTime-ms": number * 50.0, "PixelSizeUm": 0.65})
+            tag = (51123, 2, len(message) + 1, message, True)
             writer.write(frame, metadata=None, extratags=[tag], photometric="minisblack")
     result = recording_of(path, as_pages=True)
     np.testing.assert_allclose(result.timestamps, np.arange(12) * 0.05)
@@ -117,8 +117,8 @@ def test_words_that_cannot_be_parsed_stop_nothing(said, tmp_path):
 
 def test_words_that_make_no_sense_are_kept_and_not_parsed(tmp_path):
     path = tmp_path / "odd.tif"
-    said = b"ImageJ=1.11a\nimages=12\nframes=12\nfinterval=-3\nunit=um\nspacing=nan\n"
-    tifffile.imwrite(path, MOVIE, description=said, metadata=None, photometric="minisblack")
+    message = b"ImageJ=1.11a\nimages=12\nframes=12\nfinterval=-3\nunit=um\nspacing=nan\n"
+    tifffile.imwrite(path, MOVIE, description=message, metadata=None, photometric="minisblack")
     result = recording_of(path)
-    assert result.frame_rate is None and result.document("tiff/ImageDescription").data == said
+    assert result.frame_rate is None and result.document("tiff/ImageDescription").data == message
     assert any("frame_rate" in line for line in result.not_kept)

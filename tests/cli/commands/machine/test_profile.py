@@ -19,8 +19,8 @@ def typed(capsys):
 
         with pytest.raises(SystemExit) as left:
             typer.main.get_command(app)(["profile", *map(str, arguments)])
-        said = capsys.readouterr()
-        return left.value.code, said.out, said.err
+        printed = capsys.readouterr()
+        return left.value.code, printed.out, printed.err
 
     return run
 
@@ -46,9 +46,9 @@ def test_a_movie_of_the_users_own(typed, tmp_path):
         "--json",
     )
     assert code == 0
-    found = json.loads(out)
-    assert [(m["layout"], m["preset"], m["cores"]) for m in found["measured"]] == [("compact", "fast", 1)]
-    assert found["frame_shape"] == [32, 32] and found["camera"]["advice"].startswith(
+    result = json.loads(out)
+    assert [(m["layout"], m["preset"], m["cores"]) for m in result["measured"]] == [("compact", "fast", 1)]
+    assert result["frame_shape"] == [32, 32] and result["camera"]["advice"].startswith(
         "your camera: 32 x 32 x 100 Hz"
     )
     assert (tmp_path / "p.png").exists()

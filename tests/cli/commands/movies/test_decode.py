@@ -27,9 +27,9 @@ def test_what_is_written_is_what_the_movie_holds(name, stabilized, cli, stored):
     expected = movie[5:25] if stabilized else movie.counts[5:25]
     ran = cli("decode", "ok.zarr", name, "--frames", "5:25", *["--stabilized"] * stabilized, "--json")
     assert ran.code == 0, ran.err
-    found = _READERS[name](stored.parent / name)
-    assert found.dtype == expected.dtype
-    assert np.array_equal(found, expected)
+    result = _READERS[name](stored.parent / name)
+    assert result.dtype == expected.dtype
+    assert np.array_equal(result, expected)
     told = ran.json
     assert (told["frames"], told["unit"]) == ([5, 25], "sigma" if stabilized else "ADU")
     assert (

@@ -20,8 +20,8 @@ def typed(capsys):
 
         with pytest.raises(SystemExit) as left:
             typer.main.get_command(app)(["cost", *map(str, arguments)])
-        said = capsys.readouterr()
-        return left.value.code, said.out, said.err
+        printed = capsys.readouterr()
+        return left.value.code, printed.out, printed.err
 
     return run
 

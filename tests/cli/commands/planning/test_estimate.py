@@ -32,9 +32,9 @@ def test_json_is_the_whole_estimate(cli, raw):
     told = ran.json
     assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
     assert (told.pop("plot"), told.pop("notes"), told.pop("layout")) == ("c.svg", [], "plain")
-    found = NoiseEstimate.from_dict(told)
-    assert found.model.gain == pytest.approx(8, rel=0.02)
-    assert found.diagnostics.curve.level
+    result = NoiseEstimate.from_dict(told)
+    assert result.model.gain == pytest.approx(8, rel=0.02)
+    assert result.diagnostics.curve.level
     assert (raw / "c.svg").read_text().startswith("<?xml")
 
 

@@ -46,8 +46,8 @@ def test_a_pipe_of_raw_frames(tmp_path, movie):
         ran.stdin.write(data[start : start + 1000])
     out, err = ran.communicate()
     assert ran.returncode == 0, err
-    found = pg.open(tmp_path / "m.zarr")
-    assert np.array_equal(found.counts[...], movie) and np.all(np.diff(found.timestamps) >= 0)
+    result = pg.open(tmp_path / "m.zarr")
+    assert np.array_equal(result.counts[...], movie) and np.all(np.diff(result.timestamps) >= 0)
     assert b'"frames": 50' in out
 
 
@@ -175,10 +175,10 @@ def test_a_folder_that_fills_with_tiffs(tmp_path, movie):
     _write(folder / "x12.tif", movie[31:])
     out, err = ran.communicate(timeout=60)
     assert ran.returncode == 0, (out, err)
-    found = pg.open(tmp_path / "m.zarr")
-    assert np.array_equal(found.counts[...], movie)
-    assert found.frame_metadata(12) == {"file": "x10.tif", "page": 2}
-    assert found.frame_metadata(30) == {"file": "x11.tif", "page": 0}
+    result = pg.open(tmp_path / "m.zarr")
+    assert np.array_equal(result.counts[...], movie)
+    assert result.frame_metadata(12) == {"file": "x10.tif", "page": 2}
+    assert result.frame_metadata(30) == {"file": "x11.tif", "page": 0}
 
 
 def test_files_that_cannot_be_taken_are_named(cli, tmp_path, movie):
@@ -440,12 +440,12 @@ def test_noise_from_an_estimate_and_from_an_earlier_movie(cli, tmp_path):
         dtype="uint16",
     ).read(0, 120)
     (tmp_path / "scan.raw").write_bytes(movie.tobytes())
-    said = ("--shape", "64,64", "--idle-seconds", "0.1", "--chunk-frames", "50")
-    assert cli("record", "scan.raw", "1.zarr", *said, "--noise-from", "estimate").code == 0
-    found = pg.open(tmp_path / "1.zarr").noise
-    assert found.gain == pytest.approx(20, rel=0.3)
-    assert cli("record", "scan.raw", "2.zarr", *said, "--noise-from", "1.zarr").code == 0
-    assert pg.open(tmp_path / "2.zarr").noise == found and len(pg.open(tmp_path / "2.zarr")) == 120
+    options = ("--shape", "64,64", "--idle-seconds", "0.1", "--chunk-frames", "50")
+    assert cli("record", "scan.raw", "1.zarr", *options, "--noise-from", "estimate").code == 0
+    result = pg.open(tmp_path / "1.zarr").noise
+    assert result.gain == pytest.approx(20, rel=0.3)
+    assert cli("record", "scan.raw", "2.zarr", *options, "--noise-from", "1.zarr").code == 0
+    assert pg.open(tmp_path / "2.zarr").noise == result and len(pg.open(tmp_path / "2.zarr")) == 120
 
 
 def test_the_systems_request_to_end_ends_a_recording_in_good_order(tmp_path, movie):
