@@ -23,7 +23,7 @@ COUNTS = pg.simulate(
     cells=4,
     seed=5,
 ).read(0, 130)
-HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precision", "place"}
+HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precision", "bucket"}
 
 
 @pytest.mark.parametrize("contender", every_contender(), ids=lambda contender: contender.name)
