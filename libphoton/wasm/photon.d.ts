@@ -25,7 +25,7 @@ export class Photon {
   /** Open a chunk file, which is a Blosc frame of zstd, to its payload. */
   openFrame(frame: Uint8Array): Uint8Array;
   /** Decode a payload or a chunk file: counts in their dtype, or stabilized values as Float64Array. */
-  decode(chunk: Uint8Array, options?: { stabilized?: boolean }): PhotonChunk;
+  decode(chunk: Uint8Array, options?: { stabilized?: boolean; channelAxis?: number }): PhotonChunk;
 }
 
 /** Compile photon.wasm: from bytes, a Response, a URL, or the file beside the module. */
@@ -33,7 +33,7 @@ export function loadPhoton(source?: BufferSource | Response | URL): Promise<Phot
 
 /** A codec class for `registry.set("numcodecs.photon", async () => zarritaCodec(photon))` of zarrita. */
 export function zarritaCodec(photon: Photon): {
-  fromConfig(): {
+  fromConfig(configuration?: { channel_axis?: number }): {
     kind: "array_to_bytes";
     encode(): never;
     decode(bytes: Uint8Array): { data: PhotonArray; shape: number[]; stride: number[] };

@@ -15,7 +15,7 @@ const ARRAYS = [
 ];
 const INFO_BYTES = 1024; // at least sizeof(photon_info)
 const AXES = 256, FRAMES = 260, SAMPLES = 264, DTYPE = 272, ITEM = 276; // offsets of its first fields
-const PAYLOAD = [0x50, 0x48, 0x54, 0x4e]; // "PHTN"
+const PAYLOAD = [0x50, 0x48, 0x54]; // "PHTN", or "PHTC": a table of channels
 
 export class PhotonError extends Error {}
 
@@ -52,13 +52,28 @@ export class Photon {
 
   /**
    * Decode a payload, or a chunk file, to all samples of the chunk: counts in their dtype, or stabilized values.
-   * Frames that the last chunk of a movie does not have are zeros.
+   * Frames that the last chunk of a movie does not have are zeros. `channelAxis` says where the channels of a
+   * movie with a model for each channel belong in the shape; where it is not known, axes of one row may swap.
    */
-  decode(chunk, { stabilized = false } = {}) {
+  decode(chunk, { stabilized = false, channelAxis } = {}) {
     const payload = PAYLOAD.every((byte, i) => chunk[i] === byte) ? chunk : this.openFrame(chunk);
     return this.#scope((memory) => {
-      const input = memory.copy(payload), info = memory.take(INFO_BYTES);
-      memory.check(this.exports.photon_read_info(input, payload.length, info));
+      const input = memory.copy(payload), two = memory.take(8);
+      const numbers = () => new Uint32Array(this.exports.memory.buffer, two, 2);
+      memory.check(this.exports.photon_channels(input, payload.length, two, two + 4));
+      const [channels, rows] = numbers();
+      const parts = Array.from({ length: channels }, (_, channel) => {
+        memory.check(this.exports.photon_channel(input, payload.length, channel, two, two + 4));
+        return this.#decodePart(...numbers(), stabilized);
+      });
+      return rows ? joinChannels(parts, rows, channelAxis) : parts[0];
+    });
+  }
+
+  #decodePart(input, length, stabilized) {
+    return this.#scope((memory) => {
+      const info = memory.take(INFO_BYTES);
+      memory.check(this.exports.photon_read_info(input, length, info));
       const needed = memory.size((at) => this.exports.photon_memory(info, Number(stabilized), at));
       const view = new DataView(this.exports.memory.buffer, info);
       const samples = Number(view.getBigUint64(SAMPLES, true));
@@ -67,9 +82,7 @@ export class Photon {
       const Values = stabilized ? Float64Array : ARRAYS[view.getUint32(DTYPE, true)];
       const bytes = samples * (stabilized ? 8 : view.getUint32(ITEM, true));
       const out = memory.take(bytes), scratch = memory.take(needed);
-      memory.check(
-        this.exports.photon_decode(input, payload.length, Number(stabilized), out, bytes, scratch, needed),
-      );
+      memory.check(this.exports.photon_decode(input, length, Number(stabilized), out, bytes, scratch, needed));
       const data = new Values(this.#bytes(out, bytes).slice().buffer);
       return { data, shape, frames };
     });
@@ -111,6 +124,23 @@ export class Photon {
   }
 }
 
+/** One chunk of the chunks of its channels; `rows` of a channel follow each other. */
+function joinChannels(parts, rows, channelAxis) {
+  const [{ data, shape, frames }] = parts, block = rows * shape.at(-1);
+  if (data.length % block || parts.some((part) => String(part.shape) !== String(shape) || part.frames !== frames)) {
+    throw new PhotonError("the channels of a chunk differ in shape");
+  }
+  const all = new data.constructor(parts.length * data.length);
+  parts.forEach((part, channel) => {
+    for (let at = 0; at < data.length; at += block) {
+      all.set(part.data.subarray(at, at + block), at * parts.length + channel * block);
+    }
+  });
+  let axis = shape.length - 1;
+  for (let inside = 1; inside < rows && axis > 1; ) inside *= shape[--axis];
+  return { data: all, shape: shape.toSpliced(channelAxis ?? axis, 0, parts.length), frames };
+}
+
 /**
  * Codec for zarrita, which opens the Blosc frame itself:
  *
@@ -122,8 +152,12 @@ export function zarritaCodec(photon) {
   return class PhotonCodec {
     kind = "array_to_bytes";
 
-    static fromConfig() {
-      return new PhotonCodec();
+    constructor(channelAxis) {
+      this.channelAxis = channelAxis;
+    }
+
+    static fromConfig(configuration) {
+      return new PhotonCodec(configuration?.channel_axis);
     }
 
     encode() {
@@ -131,7 +165,7 @@ export function zarritaCodec(photon) {
     }
 
     decode(bytes) {
-      const { data, shape } = photon.decode(bytes);
+      const { data, shape } = photon.decode(bytes, { channelAxis: this.channelAxis });
       const stride = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1));
       return { data, shape, stride };
     }
