@@ -28,6 +28,10 @@ _LEFTOVER = 0.15
 # Share of the difference between near and far neighbours, extrapolated to distance zero. Both shares were
 # chosen so that 95 % intervals hold the truth in 95 to 97 % of 264 simulated movies.
 _DISAGREED = 1 / 3
+# 97.5th percentiles of Student's t for 1, 2, ... degrees of freedom, and of the normal distribution.
+_STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31)
+_STUDENT_MANY = 1.96
+_FEW_UNITS = 10
 # Relative error of the correction for contrast in one stratum.
 _CURVED = 0.2
 # Prior: the share of a squared contrast that motion may add to a variance. A jitter of 0.3 pixels adds 0.18,
@@ -349,7 +353,7 @@ def finish(p: LineFit, used: NDArray, state: tuple[float, float, float], bound: 
     weight = p.weight(*state)
     solution, influence = p.solve(p.value, weight, used, contrast=contrast)
     plain, _ = p.solve(p.square, weight, used)
-    covariance = p.scatter(influence, used)[:2, :2]
+    covariance = _of_few(p, influence[:2], used)
     systematic = [_LEFTOVER * (plain[:2] - solution[:2])]
     if contrast and p.scheme != "far":
         far, _ = p.solve(nugget(p.cells, "far"), weight, used, contrast=True)
@@ -365,6 +369,24 @@ def finish(p: LineFit, used: NDArray, state: tuple[float, float, float], bound: 
         bound=bound,
         plain_gain=float(plain[0]),
     )
+
+
+def _of_few(p: LineFit, influence: NDArray, used: NDArray) -> NDArray:
+    """Covariance of the line: the scatter between units, and if they are few, at least that between cells.
+
+    Two units or fewer have no scatter, because the line goes through them. Few units scatter by chance less
+    than they should, which Student's t makes up for.
+    """
+    units = p.units(used)
+    covariance = p.scatter(influence, used)
+    if units > _FEW_UNITS:
+        return covariance
+    cells = influence[:, used]
+    widest = cells @ cells.T * cells.shape[1] / max(cells.shape[1] - 3, 1)
+    if units <= 2:
+        return np.asarray(widest * (_STUDENT[1] / _STUDENT_MANY) ** 2)
+    widest = max(1.0, covariance[0, 0] / max(widest[0, 0], 1e-300)) * widest
+    return np.asarray(widest * (_STUDENT[min(units - 2, len(_STUDENT)) - 1] / _STUDENT_MANY) ** 2)
 
 
 def fit(p: LineFit) -> NoiseLine | None:

@@ -3,6 +3,7 @@ import pytest
 from scipy import ndimage
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.line import LineFit, fit, nugget, overlap
 from tests.support.detectors import cells_of, detect, scene, still
 
@@ -114,3 +115,12 @@ def test_jitter_of_structure_as_fine_as_a_pixel_goes_with_the_contrast():
     assert line.jitter > 0.01
     assert abs(line.gain / 8 - 1) < 0.5 * abs(without[0] / 8 - 1)
     assert z(line, 8.0, 0)[0] < 3
+
+
+def test_one_tile_of_a_short_movie_gives_a_wide_interval_or_none():
+    rng = np.random.default_rng(6)
+    light = np.linspace(3, 40, 96).reshape(8, 12)
+    estimates = [estimate_noise(rng.poisson(light, (20, 8, 12)).astype(np.uint16)) for _ in range(20)]
+    intervals = [one.interval.gain for one in estimates if one.interval is not None]
+    assert sum(low <= 1 <= high for low, high in intervals) >= 0.9 * len(intervals) > 9
+    assert all(one.verdict != "PASS" for one in estimates)
