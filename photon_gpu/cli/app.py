@@ -22,10 +22,11 @@ NAME = "photon-gpu"
 
 
 class Command(NamedTuple):
-    """Module of a command, and its line in the list of commands."""
+    """Module of a command, its line in the list of commands, and what an interrupt leaves of it."""
 
     module: str
     help: str
+    interrupted: str = "nothing was changed: run it again"
 
     @property
     def panel(self) -> str:
@@ -53,10 +54,15 @@ COMMANDS = {
     "cost": Command(
         "photon_gpu.cli.commands.planning.cost", "Estimate the storage cost of movies, by storage class."
     ),
-    "encode": Command("photon_gpu.cli.commands.movies.encode", "Store a movie at a fraction of its size."),
+    "encode": Command(
+        "photon_gpu.cli.commands.movies.encode",
+        "Store a movie at a fraction of its size.",
+        "unfinished files were removed: run it again (--resume makes an interrupted run go on)",
+    ),
     "report": Command(
         "photon_gpu.cli.commands.movies.report",
         "Compare a stored movie with its source: PASS, WARN or FAIL for each property.",
+        "an existing report was not changed: run it again",
     ),
     "verify": Command(
         "photon_gpu.cli.commands.movies.verify",
@@ -65,29 +71,38 @@ COMMANDS = {
     "repair": Command(
         "photon_gpu.cli.commands.movies.repair",
         "Restore damaged files of a movie from its source and its manifest.",
+        "restored files are kept: run it again for the others",
     ),
     "info": Command("photon_gpu.cli.commands.movies.info", "Describe a stored movie and its size."),
     "decode": Command(
         "photon_gpu.cli.commands.movies.decode",
         "Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.",
+        "unfinished files were removed: run it again",
     ),
     "gc": Command(
         "photon_gpu.cli.commands.movies.gc",
         "Find movies that no DataJoint row refers to; delete them with --delete.",
+        "some unused movies may be deleted already: run it again for the others",
     ),
     "record": Command(
         "photon_gpu.cli.commands.recording.record",
         "Record frames as they arrive from a pipe, a socket or a growing file.",
+        "photon-gpu recover finishes a recording that had begun",
     ),
     "watch": Command(
-        "photon_gpu.cli.commands.recording.watch", "Record the TIFFs that arrive in a folder as one movie."
+        "photon_gpu.cli.commands.recording.watch",
+        "Record the TIFFs that arrive in a folder as one movie.",
+        "photon-gpu recover finishes a recording that had begun",
     ),
     "recover": Command(
-        "photon_gpu.cli.commands.recording.recover", "Finish a recording that was killed or lost power."
+        "photon_gpu.cli.commands.recording.recover",
+        "Finish a recording that was killed or lost power.",
+        "nothing is lost: run it again, and it goes on",
     ),
     "demo": Command(
         "photon_gpu.cli.commands.machine.demo",
         "Simulate a movie, store it in every layout, and check each pixel.",
+        "run it again",
     ),
     "profile": Command(
         "photon_gpu.cli.commands.machine.profile",
@@ -114,7 +129,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted(error) from error
+            raise Interrupted(error, ctx.invoked_subcommand) from error
 
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **extra: Any
@@ -133,19 +148,29 @@ class Commands(TyperGroup):
         with console.collected_warnings(as_json) as warned, console.quietly(quiet):
             try:
                 report = super().main(arguments, NAME, *rest, **extra)
+                if report == _INTERRUPTED:  # typer's own answer, while a module loads
+                    raise KeyboardInterrupt
                 code = report if isinstance(report, int) else console.show(report, warned, as_json)
             except BaseException as error:
                 if isinstance(error, SystemExit):
                     raise
+                if isinstance(error, KeyboardInterrupt):  # outside of the command
+                    error = Interrupted(error)
                 code = console.fail(error, warned, as_json, debug)
         sys.exit(code)
 
 
 class Interrupted(Exception):
-    """The run was stopped by the user or by the system."""
+    """The run was stopped by the user or by the system.
 
-    def __init__(self, error: KeyboardInterrupt) -> None:
-        super().__init__("; ".join(("stopped before it was done", *getattr(error, "__notes__", ()))))
+    The message says what was kept and how to go on: in the notes of the error, or in general for the command.
+    """
+
+    def __init__(self, error: KeyboardInterrupt, command: str | None = None) -> None:
+        notes = getattr(error, "__notes__", None) or [
+            COMMANDS[command].interrupted if command in COMMANDS else "run it again"
+        ]
+        super().__init__("; ".join(("stopped before it was done", *notes)))
         self.exit_code = 128 + (error.args[0] if error.args else int(signal.SIGINT))
 
 
@@ -158,6 +183,7 @@ def load(name: str) -> Any:
 
 
 QUIET = "--quiet"
+_INTERRUPTED = 130
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(

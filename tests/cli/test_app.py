@@ -135,8 +135,22 @@ def test_an_interrupted_encode_leaves_nothing_behind(number, code, tmp_path):
     ended = interrupt(words, number, tmp_path, lambda: (tmp_path / "made/movie.zarr/5.0.0").exists())
     assert ended.returncode == code
     assert ended.stdout == ""
-    assert json.loads(ended.stderr) == {"error": "stopped before it was done", "kind": "Interrupted"}
+    assert json.loads(ended.stderr) == {
+        "error": "stopped before it was done; unfinished files were removed: run it again "
+        "(--resume makes an interrupted run go on)",
+        "kind": "Interrupted",
+    }
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["app.load", "console.show"])
+def test_an_interrupt_outside_of_a_command_is_one_sentence_too(place, cli, stored, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt(2)
+
+    monkeypatch.setattr(f"photon_gpu.cli.{place}", stopped)
+    ran = cli("info", "ok.zarr")
+    assert (ran.code, ran.err) == (130, "error: stopped before it was done; run it again\n")
 
 
 @pytest.mark.parametrize("name", ["out.npy", "out.zarr"])
@@ -151,7 +165,7 @@ def test_an_interrupted_decode_leaves_nothing_behind(name, tmp_path):
         lambda: any(tmp_path.glob(".partial-*")) or any(tmp_path.glob("*out*")),
     )
     assert (ended.returncode, ended.stdout) == (130, "")
-    assert ended.stderr == "error: stopped before it was done\n"
+    assert ended.stderr == "error: stopped before it was done; unfinished files were removed: run it again\n"
     assert tree(tmp_path) == before
 
 

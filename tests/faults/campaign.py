@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import tifffile
 import zarr
 
 import photon_gpu as pg
+from photon_gpu import cli
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
@@ -246,6 +248,64 @@ def kill_export(folder, chance):
     assert np.array_equal(found, np.arange(3)) or np.array_equal(found, frames(0, 31))
 
 
+def _command(connection, words, stderr):
+    """Run a command as its own process would."""
+    descriptor = os.open(stderr, os.O_WRONLY | os.O_CREAT)
+    os.dup2(descriptor, 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stderr, sys.stdout = os.fdopen(2, "w", closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.argv = ["photon-gpu", *words]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the command handles it
+    connection.send(0)
+    cli.main()
+
+
+def interrupted(folder, chance, *words):
+    """Run a command and interrupt it at a random moment; it ends in words. Returns whether it was stopped."""
+    stderr = folder / "stderr"
+    stderr.unlink(missing_ok=True)
+    here, child = in_child(_command, list(words), str(stderr))
+    assert here.poll(60)
+    time.sleep(chance.random() * chance.choice([0.02, 0.1, 0.5]))
+    with contextlib.suppress(ProcessLookupError):  # it ended before
+        os.kill(child.pid, signal.SIGINT)
+    child.join(60)
+    told, code = stderr.read_text(), child.exitcode
+    assert code is not None, f"{words}: hangs"
+    errors = [line for line in told.splitlines() if not line.startswith("warning: ")]
+    assert code in (0, 130, -signal.SIGINT), f"{words}: exit {code}: {told}"
+    stopped = [line.partition("; ")[0] for line in errors] == ["error: stopped before it was done"]
+    assert code != 130 or stopped, f"{words}: {told!r}"
+    assert code == 130 or not errors, told
+    return code != 0
+
+
+def interrupts(folder, chance):
+    """An interrupted command loses nothing, and its next run completes it."""
+    raw, movie, out = folder / "raw.npy", str(folder / "m.zarr"), folder / "out.npy"
+    np.save(raw, frames(0, 31))
+    options = ["--gain", "1", "--trust-noise", "--chunk-frames", "2", "--check", "off"]
+    encode, new = ["encode", str(raw), movie, *options], np.array_equal
+    decode, spool = ["decode", movie, str(out), "--overwrite"], str(folder / "spool")
+    if interrupted(folder, chance, *encode, "--resume") and not Path(movie, ".zarray").exists():
+        pg.encode(raw, movie, noise=NOISE, chunk_frames=2, check=False, resume=True)
+    before = pg.open(movie, workers=1).counts[...]
+    assert before.shape == frames(0, 31).shape
+    np.save(out, np.arange(3))
+    interrupted(folder, chance, *decode)
+    found = np.load(out)
+    assert new(found, np.arange(3)) or new(found, before)
+    np.save(raw, frames(50, 60))
+    interrupted(folder, chance, *encode, "--overwrite")
+    assert len(pg.open(movie, workers=1)) in (31, 10)
+    shutil.rmtree(movie)
+    count = killed(chance, _record, str(folder), "frame")
+    if list(Path(spool).glob("*/recording.json*")):
+        interrupted(folder, chance, "recover", spool)
+        recovered(movie, spool, count, sum(BATCHES))
+    assert not list(folder.rglob(".partial-*"))
+
+
 INPUTS = {"flips": flips, "metadata": metadata, "sources": sources, "payloads": payloads}
 KILLS = {
     "kills of live": kill_live,
@@ -253,6 +313,7 @@ KILLS = {
     "kills of encode": kill_encode,
     "kills of overwrite": kill_overwrite,
     "kills of export": kill_export,
+    "interrupts": interrupts,
 }
 DATABASE_KILLS = {
     "kills of collect": dj_kills.kill_collect,
