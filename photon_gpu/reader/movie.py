@@ -33,6 +33,7 @@ from photon_gpu.settings import one_of
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
+from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
 from photon_gpu.store.storage import Storage, read_required
 
 if TYPE_CHECKING:
@@ -460,10 +461,12 @@ class Movie:
                 self._manifest = {}
                 self._miss_manifest()
             else:
-                files = manifest.unpack(data, self.url)
+                index = manifest.read(data, self.url)
                 for name, opened in self._description.opened.items():
-                    manifest.check_opened(name, opened, files, self.storage)
-                self._manifest = files
+                    manifest.check_opened(name, opened, index.files, self.storage)
+                if isinstance(self.storage, OmeZarrStorage) and index.container:
+                    self.storage.trust(index)  # saves a request for the index of each shard
+                self._manifest = index.files
         return self._manifest
 
     def _miss_manifest(self) -> None:
