@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,12 @@ from photon_gpu.engine.model.information import DARK_PHOTONS, information_kept
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.peak_code_table import LEAST_GAIN, MOST_PEAKS
 
-_MOST_READ_NOISE = 0.3  # Photons; above it, the grid keeps as much.
+_MOST_READ_NOISE = 0.3  # Photons, as the values show it; above it, the grid keeps as much.
 _LEAST_KEPT = 0.98  # Of the information about the light, at each of the lights below.
 _SAME_SHARE = 0.001  # Shares of the information this close count as equal.
 _LIGHTS = (0.1, 0.5, 0.9)  # Quantiles of the pixels' mean light.
-_MOST_BIAS = 0.05  # Photons.
+_MOST_BIAS = 0.025  # Of the noise, at the light of any group of pixels; or that of the grid.
+_MOST_VARIANCE_OFF = 0.02  # Read noise that the model lacks, as a share of the variance at the median light.
 _LEAST_SEEN = 200  # Values near one photon.
 _MOST_IN_VALLEY = 0.45  # Values between one and two photons, per value near one.
 _MOST_BITS = 1.0  # Entropy of the codes, relative to the grid, where a predictor saves up to 3 % more.
@@ -47,22 +49,32 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     quantized = encoding.layout == "compact" and encoding.dither is None and not encoding.exact
     if not quantized or np.dtype(encoding.dtype).kind == "f" or noise is None or encoding.channels:
         return 0
-    if noise.gain < LEAST_GAIN or noise.variance > (_MOST_READ_NOISE * noise.gain) ** 2:
+    if noise.gain < LEAST_GAIN:
         return 0
-    lights = np.quantile(np.concatenate([_lights(block, noise) for block in blocks]), _LIGHTS)
+    # Light from even frames, values from odd ones: a pixel's own noise must not select its group.
+    light = [_lights(block[::2], noise) for block in blocks]
+    lights = np.quantile(np.concatenate(light), _LIGHTS)
     if not lights[-1] < DARK_PHOTONS:
         return 0
-    values = np.concatenate([block.reshape(-1) for block in blocks])
+    values = np.concatenate([block[1::2].reshape(-1) for block in blocks])
+    if values.size == 0:
+        return 0
+    each = [np.tile(one, len(block) // 2) for one, block in zip(light, blocks, strict=True)]
+    groups = np.searchsorted(lights, np.concatenate(each))
     photons = (values - noise.offset) / noise.gain
-    if not _resolved(photons):
+    detector = _seen_detector(photons, noise)
+    if detector.variance > (_MOST_READ_NOISE * noise.gain) ** 2 or not _resolved(photons):
+        return 0
+    if abs(detector.variance - noise.variance) > _MOST_VARIANCE_OFF * _variance(detector, lights[1]):
         return 0
     most = min(max(math.ceil(np.quantile(photons, _COVERED)), 1), MOST_PEAKS)
     tables = [encoding.but(peaks=peaks).table() for peaks in range(most + 1)]
-    grid = information_kept(tables[0], lights) - _SAME_SHARE
+    grid = information_kept(tables[0], lights, detector) - _SAME_SHARE
     bits = {0: _MOST_BITS * _entropy(tables[0], values)}
+    allowed = max(_MOST_BIAS, _bias(tables[0], values, groups))
     for peaks, table in enumerate(tables[1:], 1):
-        kept = information_kept(table, lights)
-        if kept.min() >= _LEAST_KEPT and (kept >= grid).all() and _bias(table, values) <= _MOST_BIAS:
+        kept = information_kept(table, lights, detector)
+        if kept.min() >= _LEAST_KEPT and (kept >= grid).all() and _bias(table, values, groups) <= allowed:
             bits[peaks] = _entropy(table, values)
     least = min(bits.values())
     return max(peaks for peaks, one in bits.items() if one <= _SAME_BITS * least)
@@ -71,6 +83,19 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
 def _lights(block: NDArray, noise: NoiseModel) -> NDArray[np.float64]:
     """Mean light of each pixel, photons."""
     return np.maximum((block.mean(axis=0, dtype=np.float64).reshape(-1) - noise.offset) / noise.gain, 0.0)
+
+
+def _seen_detector(photons: NDArray[np.float64], noise: NoiseModel) -> NoiseModel:
+    """Return the model with the read noise and the offset that the peaks of zero and one photon show.
+
+    An estimate from the line of variance and mean often leaves the read noise out.
+    """
+    turn = complex(np.exp(2j * np.pi * photons[photons < 1.5]).mean())
+    read_noise = math.sqrt(max(-math.log(max(abs(turn), 1e-9)), 0.0) / 2) / math.pi
+    shift = math.atan2(turn.imag, turn.real) / (2 * math.pi)
+    return NoiseModel(
+        gain=noise.gain, offset=noise.offset + shift * noise.gain, variance=(read_noise * noise.gain) ** 2
+    )
 
 
 def _resolved(photons: NDArray[np.float64]) -> bool:
@@ -91,8 +116,16 @@ def _entropy(table: CodeTable, values: NDArray) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def _bias(table: CodeTable, values: NDArray) -> float:
-    """Mean change of the values, photons; a noise model whose offset is wrong shows here."""
+def _bias(table: CodeTable, values: NDArray, groups: NDArray[np.intp]) -> float:
+    """Greatest mean change of the values of a group, in units of its noise by the model."""
     low, high, codes = _codes(table, values)
-    back = table.decode_tables(low, high, "float64").mean(axis=0)[codes]
-    return abs(float((back - values).mean())) / table.noise.gain
+    change = table.decode_tables(low, high, "float64").mean(axis=0)[codes] - values
+    sizes = np.maximum(np.bincount(groups), 1)
+    changes, middles = np.bincount(groups, change) / sizes, np.bincount(groups, values) / sizes
+    photons = (middles - table.noise.offset) / table.noise.gain
+    return float(np.abs(changes / np.sqrt(_variance(table.noise, photons))).max())
+
+
+def _variance(noise: NoiseModel, photons: Any) -> Any:
+    """Variance of values at a light in photons, ADU^2."""
+    return noise.gain**2 * np.maximum(photons, 0.0) + noise.variance

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.engine.model.noise import NoiseModel
 
 DARK_PHOTONS = 3.0
 """Mean light below which a step costs more than ``step**2/12``."""
@@ -25,10 +26,13 @@ _SHARPEST = 0.02  # Least read noise, photons.
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
-def information_kept(table: CodeTable, photons: ArrayLike) -> NDArray[np.float64]:
+def information_kept(
+    table: CodeTable, photons: ArrayLike, detector: NoiseModel | None = None
+) -> NDArray[np.float64]:
     """Share of the Fisher information about the mean light that codes keep, at each light in photons.
 
-    For Poisson light with Gaussian read noise. Lights count as at least 0.1 and at most 10 photons.
+    For Poisson light with Gaussian read noise, of ``detector`` or, without it, of the table's noise model.
+    Lights count as at least 0.1 and at most 10 photons.
 
     Examples
     --------
@@ -39,7 +43,7 @@ def information_kept(table: CodeTable, photons: ArrayLike) -> NDArray[np.float64
     [0.88, 0.92, 0.96]
     """
     lights = np.clip(np.asarray(photons, np.float64), _DARKEST, _BRIGHTEST)
-    noise, most = table.noise, float(lights.max())
+    noise, most = detector or table.noise, float(lights.max())
     counts = np.arange(int(most + 10 * math.sqrt(most) + 12))
     sigma = max(math.sqrt(noise.variance), _SHARPEST * noise.gain)
     bottom, top = noise.offset - 8 * sigma, noise.offset + noise.gain * float(counts[-1]) + 8 * sigma
