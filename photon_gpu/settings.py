@@ -83,7 +83,7 @@ class EncodeSettings:
     predictor: str | Predictor | None = None
     compressor: str | Compressor | None = None
     dither: int | None = None
-    peaks: int | str = 0
+    peaks: int | str = AUTO
     chunk_frames: int | None = None
     backend: str = "auto"
     workers: int | None = None

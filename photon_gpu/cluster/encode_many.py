@@ -52,7 +52,7 @@ def encode_many(
     predictor: str | Predictor | None = None,
     compressor: str | Compressor | None = None,
     dither: int | None = None,
-    peaks: int | str = 0,
+    peaks: int | str = "auto",
     chunk_frames: int | None = None,
     backend: str = "auto",
     overwrite: bool = False,

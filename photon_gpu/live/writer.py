@@ -139,7 +139,7 @@ class LiveWriter:
         predictor: str | None = None,
         compressor: str | None = None,
         dither: int | None = None,
-        peaks: int | str = 0,
+        peaks: int | str = "auto",
         backend: str = "auto",
         workers: int | None = None,
         durability: str = "chunk",

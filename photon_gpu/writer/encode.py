@@ -58,7 +58,7 @@ def encode(
     predictor: str | Predictor | None = None,
     compressor: str | Compressor | None = None,
     dither: int | None = None,
-    peaks: int | str = 0,
+    peaks: int | str = "auto",
     chunk_frames: int | None = None,
     backend: str = "auto",
     overwrite: bool = False,
@@ -105,8 +105,9 @@ def encode(
     peaks : int or "auto"
         ``compact`` only: give this many photon peaks, from that of zero photons up, and the valleys between
         them, bins of their own (1 to 8; 0: none). For dark movies (below about 3 photons) of detectors that
-        resolve single photons: more information at a smaller size (docs/dark.md). ``"auto"``
-        chooses the number from a sample: 0 unless the noise model and the values show the peaks.
+        resolve single photons: more information at a smaller size (docs/dark.md). ``"auto"``, the
+        default, chooses the number from a sample: 0 unless the values show the peaks where the noise model
+        has them.
     chunk_frames : int, optional
         Whole frames per chunk. Default: 100, or as many as fit 2 GiB.
     backend : {"auto", "numba", "cupy", "numpy"}

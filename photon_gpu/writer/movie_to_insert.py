@@ -75,7 +75,7 @@ def movie(
     predictor: str | Predictor | None = None,
     compressor: str | Compressor | None = None,
     dither: int | None = None,
-    peaks: int | str = 0,
+    peaks: int | str = "auto",
     chunk_frames: int | None = None,
     backend: str = "auto",
     workers: int | None = None,

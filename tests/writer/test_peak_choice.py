@@ -61,6 +61,7 @@ def test_the_report_passes_and_says_that_there_are_peaks(tmp_path):
     pg.encode(values, tmp_path / "m.zarr", noise=detector(0.1), layout="compact", peaks="auto")
     report = pg.fidelity(values, tmp_path / "m.zarr")
     assert report.verdict == "PASS", str(report)
+    assert str(report).startswith("PASS (") and " SKIP): " in str(report).splitlines()[0]
     report.save(tmp_path / "report.html")
     assert "photon peaks with bins of their own: 5" in (tmp_path / "report.html").read_text()
     assert "than its bin reaches" in report["escaped"].title and "bins" in report["worst"].found

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from photon_gpu.check.failed_checks import tally
 from photon_gpu.check.fidelity.figure_data import Pictures
 from photon_gpu.check.fidelity.figures import overview
 from photon_gpu.check.fidelity.lines import ReportLine, verdict
@@ -67,7 +68,8 @@ class Fidelity:
         }
 
     def __str__(self) -> str:
-        head = f"{self.verdict}: {self.url} against {self.source}, {self.facts['looked_at']}"
+        looked_at = self.facts["looked_at"]
+        head = f"{self.verdict} ({tally(self.lines)}): {self.url} against {self.source}, {looked_at}"
         if truncated := self.facts.get("truncated"):
             head += f"\n  note: {truncated}"
         return "\n".join([head, *(f"  {line}" for line in self.lines)])

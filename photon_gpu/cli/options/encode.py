@@ -103,7 +103,7 @@ Peaks = Annotated[
         parser=read_whole_or_auto,
         metavar="N|auto",
         help="Layout compact: bins of their own for the first N photon peaks of a dark movie; 0: none;"
-        " auto: as many as a dark movie needs.",
+        " auto: as many as a dark movie needs, none for others.",
     ),
 ]
 WithDecoder = Annotated[
@@ -131,7 +131,7 @@ class EncodeOptions:
     predictor: Predictor = None
     compressor: Compressor = None
     dither: Dither = None
-    peaks: Peaks = 0
+    peaks: Peaks = "auto"
     chunk_frames: ChunkFrames = None
     attribute: Attribute = None
     check: EncodeCheck = "on"

@@ -26,7 +26,7 @@ _FEWEST_CHUNKS = 3  # one that fills, one that is being encoded, one that is rea
 _NOT_KEPT = ("noise", "backend", "workers", "budget_bytes", "attributes", "with_decoder")
 """Settings that the config in the spool leaves out: they concern the process, or are saved elsewhere."""
 
-_SINCE = {"axes": None, "accept_processed": False, "peaks": 0}
+_SINCE = {"axes": None, "accept_processed": False, "peaks": "auto"}
 """Settings that earlier releases do not know, left out of the spool at these values."""
 
 _IGNORED = {"plain": ("predictor",), "lossless": ("predictor", "step", "dither")}

@@ -192,8 +192,8 @@ class Choice:
 
 
 def _named(result: StepResult) -> str:
-    """Results that a step changes, each with its change and the difference of two takes; three at most."""
+    """Results that a step changes, each with its ratio of the table and the limit; three at most."""
     changed = [change for change in result.changes if change.distinguishable]
-    named = [f"{one.name} (by {one.change:.2g}, a take: {one.redraw:.2g})" for one in changed[:3]]
+    named = [f"{one.name} (ratio {one.ratio:.3f}, limit {one.limit:.3f})" for one in changed[:3]]
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     return ", ".join(named) + more

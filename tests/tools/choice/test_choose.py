@@ -72,7 +72,9 @@ def test_a_function_that_sees_quantization_finds_it(chosen):
     assert changes(chosen.steps[0])["levels"].distinguishable
     assert not changes(chosen.steps[0])["mean_light: first"].distinguishable
     assert chosen.recommended is None
-    assert "even 0.5 changes levels (by " in chosen.advice[0]
+    ratio = f"{changes(chosen.steps[0])['levels'].ratio:.3f}"  # The advice and the table print the same.
+    assert f"even 0.5 changes levels (ratio {ratio}, limit " in chosen.advice[0]
+    assert f"{ratio}*" in str(chosen)
 
 
 def test_sizes_are_those_of_a_real_encode(raw, chosen, tmp_path):
