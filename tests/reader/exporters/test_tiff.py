@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
 
 import photon_gpu as pg
 from photon_gpu.reader.export import export
+from photon_gpu.reader.exporters.tiff_pages import write_pages
+from photon_gpu.sources.tiff.tags import Tags
 from tests.support.tiff_files import make_movie, write_scanimage
 
 MOVIE = make_movie((24, 8, 10), dtype="uint16")
@@ -235,3 +239,27 @@ def test_what_a_tiff_cannot_say_is_named(tmp_path):
     )
     (note,) = export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.tif").notes
     assert note.startswith("not written back: ") and "mask" in note
+
+
+def test_blocks_of_micromanager_are_kept_and_what_a_tiff_does_not_get_back_is_named(tmp_path):
+    summary = b'{"MicroManagerVersion": "2.0", "Channels": 1}'
+    at = 40 + len(summary)
+    blocks = {
+        "DisplaySettings": (483765892, 347834724, b'[{"Color": 1}]'),
+        "Comments": (99384722, 84720485, b'{"Summary": "mouse 7"}'),
+    }
+    pointers, data = [struct.pack("<II", 54773648, 0)], b""
+    for pointer, begin, text in blocks.values():
+        pointers.append(struct.pack("<II", pointer, at + len(data)))
+        data += struct.pack("<II", begin, len(text)) + text
+    header = b"".join((*pointers, struct.pack("<II", 2355492, len(summary)), summary, data))
+    with (tmp_path / "source.tif").open("wb") as file:
+        write_pages(file, MOVIE, len(MOVIE), Tags(pages=len(MOVIE)), header=header, big=False)
+    pg.encode(tmp_path / "source.tif", tmp_path / "movie.zarr", layout="lossless", as_pages=True)
+    movie = pg.open(tmp_path / "movie.zarr")
+    assert movie.source_metadata["micromanager/Summary.json"].data == summary
+    for name, (_, _, text) in blocks.items():
+        assert movie.source_metadata[f"micromanager/{name}.json"].data == text
+    report = export(movie, tmp_path / "back.tif")
+    assert any("not written back: micromanager/Summary.json" in note for note in report.notes)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "back.tif"), MOVIE)
