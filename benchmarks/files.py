@@ -203,8 +203,9 @@ def findings(rows: list[dict[str, Any]]) -> list[str]:
                 f"({float(row['cpu_ratio']):.2f} times the processor time; bar: 2)"
             )
         if int(row["files"]) > 1:
+            rate, of_cpu = (int(row["files"]) / float(row[key]) for key in ("seconds", "cpu_seconds"))
             lines.append(
-                f"{row['kind']}: {int(row['files']) / float(row['seconds']):,.0f} files/s (bar: 500)"
+                f"{row['kind']}: {rate:,.0f} files/s, {of_cpu:,.0f} per second of processor time (bar: 500)"
             )
     return lines
 

@@ -29,4 +29,4 @@ def test_every_kind_is_measured_and_has_a_line_in_the_table(tmp_path, monkeypatc
     assert abs(float(along["ratio"]) / expected - 1) < 1e-3
     page = tables.kinds_of_files(rows)
     assert "| 30 single-page TIFFs |" in page
-    assert "files/s (bar: 500)" in page and "of Zarr, by frames |" in page
+    assert "of processor time (bar: 500)" in page and "of Zarr, by frames |" in page
