@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import threading
 import traceback
@@ -221,11 +222,17 @@ def _missing(error: Any) -> str | None:
 def spoken(text: str) -> str:
     """Translate the advice in a message from Python calls to command-line options.
 
+    Names of files stay as they are.
+
     >>> spoken("store it with layout='lossless'")
     'store it with --layout lossless'
+    >>> spoken("/data/run_delete_source/m.tif: leave out delete_source")
+    '/data/run_delete_source/m.tif: leave out --delete-source'
     """
     for library, typed in _SPOKEN:
-        text = text.replace(library, typed)
+        if library in text:
+            end = r"(?!\w)" if library[-1].isalnum() else ""
+            text = re.sub(rf"(?<![\w/]){re.escape(library)}{end}", typed, text)
     return text
 
 
