@@ -330,6 +330,7 @@ def kinds_of_files(rows: Rows) -> str:
     text = (
         "`encode` with layout compact, preset fast and its default check, each in a process of its own, after"
         " a small movie. Peak memory is that of the whole process, with Python and the compiled kernels."
+        " Where other programs ran meanwhile, compare processor time."
     )
     return "\n".join(
         [*lines, "", *(f"- {line}" for line in files.findings(rows)), "", text, "", hardware(rows)]
