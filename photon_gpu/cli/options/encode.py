@@ -48,7 +48,7 @@ Preset = Annotated[
     str,
     typer.Option(
         metavar="fast|balanced|small",
-        help="Number of candidates to try for a small file: fast tries few, small tries many.",
+        help="Number of settings to try for a small file: fast tries few, small tries many.",
     ),
 ]
 
@@ -56,8 +56,8 @@ Predictor = Annotated[
     str | None,
     typer.Option(
         metavar="none|mean|past|full|spatial|moving",
-        help="Predictor of layout compact.",
-        show_default="tried on a sample",
+        help="Layout compact: what predicts a pixel; only the difference from the prediction is stored.",
+        show_default="the best on a sample",
     ),
 ]
 
@@ -65,8 +65,9 @@ Compressor = Annotated[
     str | None,
     typer.Option(
         metavar="NAME-LEVEL-SHUFFLE",
-        help="Blosc settings, such as zstd-5-bitshuffle.",
-        show_default="tried on a sample",
+        help="Blosc settings: zstd, lz4, lz4hc, zlib or blosclz, a level from 0 to 9, and none, shuffle or "
+        "bitshuffle, such as zstd-5-bitshuffle.",
+        show_default="the best on a sample",
     ),
 ]
 
@@ -90,8 +91,8 @@ EncodeCheck = Annotated[
     str,
     typer.Option(
         metavar="off|on|full|sample",
-        help="on: read back every chunk, and compare a sample with SRC. full: compare every pixel "
-        "with SRC. sample: compare a sample before it is written, and read nothing back. If "
+        help="off: check nothing. on: read back every chunk, and compare a sample with SRC. full: compare "
+        "every pixel with SRC. sample: compare a sample before it is written, and read nothing back. If "
         "the check fails, DST is kept and marked as failing, and the exit code is 1.",
     ),
 ]
@@ -102,8 +103,8 @@ Peaks = Annotated[
     typer.Option(
         parser=read_whole_or_auto,
         metavar="N|auto",
-        help="Layout compact: bins of their own for the first N photon peaks of a dark movie; 0: none;"
-        " auto: as many as a dark movie needs, none for others.",
+        help="Layout compact: number of photon peaks of a dark movie that get bins of their own. 0: none. "
+        "auto: as many as a dark movie needs, none for others.",
     ),
 ]
 WithDecoder = Annotated[

@@ -76,8 +76,8 @@ TriedGain = Annotated[
     typer.Option(
         parser=read_number,
         metavar="ADU/PHOTON",
-        help="Gain of a file that is encoded as a sample.",
-        show_default="estimated from it",
+        help="Gain of the detector that recorded the file.",
+        show_default="estimated from the file",
     ),
 ]
 
@@ -86,7 +86,7 @@ TriedOffset = Annotated[
     typer.Option(
         parser=read_number,
         metavar="ADU",
-        help="Offset of a file that is encoded as a sample.",
+        help="Mean value of a pixel in the dark, ADU.",
         show_default="with --gain: 0",
     ),
 ]
@@ -96,7 +96,7 @@ TriedVariance = Annotated[
     typer.Option(
         parser=read_number,
         metavar="ADU^2",
-        help="Dark variance of a file that is encoded as a sample.",
+        help="Variance of a pixel in the dark: the read noise in ADU, squared.",
         show_default="with --gain: 0",
     ),
 ]

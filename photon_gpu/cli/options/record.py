@@ -20,8 +20,8 @@ RecordCheck = Annotated[
     str,
     typer.Option(
         metavar="on|off",
-        help="on: compare a sample of the encoded chunks with the frames. If the check fails, DST "
-        "is kept and marked as failing, and the exit code is 1.",
+        help="off: check nothing. on: compare a sample of the encoded chunks with the frames. If the check "
+        "fails, DST is kept and marked as failing, and the exit code is 1.",
     ),
 ]
 
@@ -29,8 +29,8 @@ Durability = Annotated[
     str,
     typer.Option(
         metavar="frame|chunk",
-        help="frame: each frame is on the disk of the spool before it counts, so it survives a "
-        "power cut. chunk: the same for each chunk.",
+        help="frame: each frame is synced to the spool's disk before it is acknowledged, so it survives a "
+        "power cut. chunk: a whole chunk is acknowledged, once it is in the store or the spool.",
     ),
 ]
 
@@ -39,12 +39,18 @@ SpoolFolder = Annotated[
     typer.Option(
         metavar="FOLDER",
         help="Folder on a fast local disk that holds frames while the store cannot be reached.",
-        show_default="for frame: beside DST",
+        show_default="with --durability frame: beside DST",
     ),
 ]
 
 QueueBytes = Annotated[
-    float, typer.Option(parser=read_number, metavar="BYTES", help="Memory for waiting frames.")
+    float,
+    typer.Option(
+        parser=read_number,
+        metavar="BYTES",
+        help="Memory for frames that wait to be encoded; if it is full, reading waits.",
+        show_default="512e6",
+    ),
 ]
 
 

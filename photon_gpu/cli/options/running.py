@@ -16,7 +16,11 @@ _option = partial(typer.Option, rich_help_panel=RUNNING)
 
 
 Backend = Annotated[
-    str, _option(metavar="auto|numba|cupy|numpy", help="Compute on the CPU, on a GPU, or with slow NumPy.")
+    str,
+    _option(
+        metavar="auto|numba|cupy|numpy",
+        help="numba: the CPU. cupy: all GPUs; cupy:0,2: GPUs 0 and 2. numpy: the CPU, slowly. auto: the CPU.",
+    ),
 ]
 
 Workers = Annotated[

@@ -59,13 +59,18 @@ RawDtype = Annotated[
     _option(
         metavar="DTYPE",
         help="Type of a pixel of a raw file: uint16, int16, ... or >i2 for big-endian.",
-        show_default=False,
+        show_default="read from Experiment.xml or ops.npy beside it",
     ),
 ]
 
 OffsetBytes = Annotated[
     int | None,
-    _option(parser=read_whole, metavar="BYTES", help="Length of the header of a raw file.", show_default="0"),
+    _option(
+        parser=read_whole,
+        metavar="BYTES",
+        help="Number of bytes before the first frame of a raw file.",
+        show_default="0",
+    ),
 ]
 
 Truncated = Annotated[
@@ -150,9 +155,9 @@ SourceOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="For SRC: series=1 (TIFF), as_pages=true (TIFF), inverted=true (Scanbox), missing=zero "
-        "(frames that SRC lacks become zeros, and are recorded as lost); for a URL also what fsspec takes. "
-        "missing=skip (files on both sides of a missing one are joined). May be repeated.",
+        help="Option for reading SRC: series=1 or as_pages=true (TIFF), inverted=true (Scanbox), "
+        "missing=zero (frames that SRC lacks become zeros, and are recorded as lost), missing=skip (files "
+        "on both sides of a missing one are joined); for a URL also options of fsspec. May be repeated.",
         show_default=False,
         rich_help_panel=RUNNING,
     ),

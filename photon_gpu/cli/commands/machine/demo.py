@@ -36,14 +36,16 @@ def demo(
     ] = 300,
     size: Annotated[
         int,
-        typer.Option(parser=read_whole, metavar="PIXELS", help="Height and width.", rich_help_panel=_MOVIE),
+        typer.Option(
+            parser=read_whole, metavar="PIXELS", help="Height and width of a frame.", rich_help_panel=_MOVIE
+        ),
     ] = 256,
     photons: Annotated[
         float,
         typer.Option(
             parser=read_number,
             metavar="PHOTONS",
-            help="Mean light per pixel and frame.",
+            help="Mean number of photons per pixel and frame.",
             rich_help_panel=_MOVIE,
         ),
     ] = 6.0,

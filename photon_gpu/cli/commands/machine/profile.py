@@ -19,7 +19,7 @@ def profile(
     src: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SRC]", help="Your movie; the default is a simulated one.", show_default=False
+            metavar="[SRC]", help="Movie to encode; without it, a simulated one.", show_default=False
         ),
     ] = None,
     *,
@@ -27,44 +27,56 @@ def profile(
         str | None,
         typer.Option(
             metavar="HxWxHZ",
-            help="Your camera, such as 512x512x30, to find a preset that keeps up.",
+            help="Frame size and rate of your camera, such as 512x512x30, to find a preset that keeps up.",
             show_default=False,
         ),
     ] = None,
-    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="Type of the camera's pixels.")] = "uint16",
-    seconds: Annotated[str, typer.Option(metavar="S", help="Approximate time of the measurement.")] = "30",
+    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="With --camera: type of a pixel.")] = "uint16",
+    seconds: Annotated[
+        str, typer.Option(metavar="S", help="Approximate duration of the measurement, seconds.")
+    ] = "30",
     gain: TriedGain = None,
     offset: TriedOffset = None,
     variance: TriedVariance = None,
-    step: Annotated[str, typer.Option(metavar="SIGMA", help="Quantization step.")] = "0.5",
+    step: Annotated[
+        str, typer.Option(metavar="SIGMA", help="Quantization step, in units of the noise.")
+    ] = "0.5",
     layout: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="plain|compact|lossless", help="Only these. May be repeated.", show_default="all"
+            metavar="plain|compact|lossless",
+            help="Measure only this layout. May be repeated.",
+            show_default="all",
         ),
     ] = None,
     preset: Annotated[
         list[str] | None,
-        typer.Option(metavar="fast|balanced|small", help="Only these. May be repeated.", show_default="all"),
+        typer.Option(
+            metavar="fast|balanced|small",
+            help="Measure only this preset. May be repeated.",
+            show_default="all",
+        ),
     ] = None,
     backend: Annotated[
         list[str] | None,
         typer.Option(
             metavar="numba|cupy|numpy",
-            help="Only these. May be repeated.",
+            help="Measure only this backend. May be repeated.",
             show_default="numba, and cupy with a GPU",
         ),
     ] = None,
     cores: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="N", help="Number of cores. May be repeated.", show_default="1, its doubles, all"
+            metavar="N",
+            help="Measure only this number of cores. May be repeated.",
+            show_default="1, 2, 4, ..., all",
         ),
     ] = None,
     folder: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="Folder on the disk to write to.", show_default="the system's temporary one"
+            metavar="DIR", help="Folder on the disk to measure.", show_default="the system's temporary folder"
         ),
     ] = None,
     plot: Annotated[

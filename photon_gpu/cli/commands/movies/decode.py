@@ -35,7 +35,7 @@ def decode(
         str | None,
         typer.Option(
             metavar="FIRST:END",
-            help="Frames to write, without END: 100:200, :50, 900:, or 7 for one; counted from 0.",
+            help="Frames to write, from FIRST to END - 1, counted from 0: 100:200, :50, 900:, or 7 for one.",
             show_default="all",
         ),
     ] = None,

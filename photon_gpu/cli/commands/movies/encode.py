@@ -54,9 +54,8 @@ def encode(
         str | None,
         typer.Option(
             metavar="folder|ome-zarr",
-            help="Outer form of DST: a Zarr v2 folder, or an OME-Zarr 0.5 image in shards. Default: ome-zarr "
-            "if DST ends in .ome.zarr, else folder.",
-            show_default=False,
+            help="Format of DST around the chunks: a Zarr v2 folder, or an OME-Zarr 0.5 image in shards.",
+            show_default="ome-zarr if DST ends in .ome.zarr, else folder",
         ),
     ] = None,
     storage_option: StorageOption = None,

@@ -14,7 +14,9 @@ from photon_gpu.cli.options.values import json_file, read_number
 
 
 def gc(
-    schema: Annotated[str, typer.Argument(metavar="SCHEMA", help="Schemas to search.", show_default=False)],
+    schema: Annotated[
+        str, typer.Argument(metavar="SCHEMA", help="Name of the schema to search.", show_default=False)
+    ],
     delete: Annotated[
         bool,
         typer.Option(
@@ -37,7 +39,7 @@ def gc(
         ),
     ] = None,
     grace_hours: Annotated[
-        str, typer.Option(metavar="HOURS", help="Do not delete movies that changed within this time.")
+        str, typer.Option(metavar="HOURS", help="Do not delete movies that changed within this many hours.")
     ] = "24",
     dropped_tables: Annotated[
         bool,

@@ -20,7 +20,7 @@ def repair(
         str | None,
         typer.Argument(
             metavar="[SRC]",
-            help="The movie it was encoded from. Without it only metadata can be restored.",
+            help="The source that MOVIE was encoded from. Without it only metadata can be restored.",
             show_default=False,
         ),
     ] = None,

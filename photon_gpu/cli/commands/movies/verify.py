@@ -15,7 +15,7 @@ def verify(
     movie: MovieArgument,
     deep: Annotated[
         bool,
-        typer.Option("--deep", metavar="", help="Also decode every chunk, even if there are checksums."),
+        typer.Option("--deep", metavar="", help="Also decode every chunk, even if its checksum is right."),
     ] = False,
     workers: Workers = None,
     storage_option: StorageOption = None,

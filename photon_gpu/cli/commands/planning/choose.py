@@ -40,7 +40,7 @@ def choose(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Draw size and changes of each step: .png, .svg or .pdf.",
+            help="File to draw the size and the changes of each step to: .png, .svg or .pdf.",
             show_default=False,
         ),
     ] = None,
@@ -48,17 +48,19 @@ def choose(
         list[str] | None,
         typer.Option(
             metavar="SIGMA",
-            help="Try only this step. May be repeated.",
+            help="Try only this step, in units of the noise. May be repeated.",
             show_default="0.25, 0.35, 0.5, 0.71, 1, 1.41, 2",
         ),
     ] = None,
     redraws: Annotated[
         int,
-        typer.Option(parser=read_whole, metavar="N", help="Number of takes with redrawn noise, at least 4."),
+        typer.Option(parser=read_whole, metavar="N", help="Number of takes, at least 4."),
     ] = 8,
     pixels: Annotated[
         str | None,
-        typer.Option(metavar="N", help="Approximate number of values to look at.", show_default="16 million"),
+        typer.Option(
+            metavar="N", help="Approximate number of pixels in the sample.", show_default="16 million"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(parser=read_whole, metavar="N", help="Seed of the redrawn noise.")] = 0,
     gain: TriedGain = None,
@@ -68,7 +70,7 @@ def choose(
     accept_processed: Annotated[
         bool,
         typer.Option(
-            "--accept-processed", metavar="", help="Go on although the noise says that SRC was processed."
+            "--accept-processed", metavar="", help="Continue although the noise says that SRC was processed."
         ),
     ] = False,
     preset: Preset = "balanced",
@@ -81,9 +83,10 @@ def choose(
     """Find how much a movie can be compressed without changing your result.
 
     A sample is stored with several steps. ROIs, traces, events, correlations, positions of
-    single molecules and your own analyses are compared with those of the raw movie, and with
-    takes whose noise was drawn anew. The largest step whose changes another take would hide
-    is recommended. The exit code is 1 if there is none.
+    single molecules and your own analyses are compared with those of the raw movie. They are
+    also computed for takes: copies with redrawn noise, as if the scene had been recorded
+    again. The largest step that changes results too little to tell stored movie and raw takes
+    apart is recommended. The exit code is 1 if there is none.
 
     For example:
       photon-gpu choose cortex.tif --plot choice.png

@@ -33,23 +33,29 @@ def cost(
         str, typer.Option(metavar="DTYPE", help="With --shape: type of the raw movie.")
     ] = "uint16",
     savings: Annotated[
-        str, typer.Option(metavar="SHARE", help="With --shape: share of the bytes that is saved.")
+        str, typer.Option(metavar="SHARE", help="With --shape: share of the bytes that is saved, below 1.")
     ] = "0.75",
     gain: TriedGain = None,
     offset: TriedOffset = None,
     variance: TriedVariance = None,
-    step: Annotated[str, typer.Option(metavar="SIGMA", help="Setting of the sample of a file.")] = "0.5",
+    step: Annotated[
+        str, typer.Option(metavar="SIGMA", help="Quantization step, in units of the noise, for a file.")
+    ] = "0.5",
     layout: Annotated[
-        str, typer.Option(metavar="plain|compact", help="Setting of the sample of a file.")
+        str, typer.Option(metavar="plain|compact", help="Layout in which a file would be stored.")
     ] = "plain",
     units: Annotated[
-        str, typer.Option(metavar="binary|decimal|documented", help="Size of a GB; clouds bill binary ones.")
+        str,
+        typer.Option(
+            metavar="binary|decimal|documented",
+            help="Bytes of a GB: binary 2**30, as clouds bill; decimal 1e9; documented 1000 * 2**20.",
+        ),
     ] = "binary",
     prices: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help='JSON of prices per GB and month: {"STANDARD": 0.023}.',
+            help='JSON file of prices in dollars per GB and month, by storage class: {"STANDARD": 0.023}.',
             show_default="the packaged list",
         ),
     ] = None,

@@ -29,7 +29,7 @@ def estimate(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Draw the photon-transfer curve, variance against mean: .png, .svg or .pdf.",
+            help="File to draw the photon-transfer curve (variance against mean) to: .png, .svg or .pdf.",
             show_default=False,
         ),
     ] = None,
@@ -37,7 +37,7 @@ def estimate(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Frames of the same detector and settings without light, which separate offset and "
+            help="Recording of the same detector and settings without light, to separate offset and "
             "read noise.",
             show_default=False,
         ),
@@ -55,7 +55,7 @@ def estimate(
         typer.Option(
             parser=read_whole,
             metavar="N",
-            help="Seed of the choice of frames, if the movie is too large to read whole.",
+            help="Seed of the random choice of frames, if the movie is too large to read whole.",
         ),
     ] = 0,
     reads: ReadOptions,
@@ -65,8 +65,8 @@ def estimate(
     """Estimate the noise of a raw movie, or report why that is impossible.
 
     One photon raises a pixel by the gain, so variance = gain * mean + intercept. Both are
-    measured from differences between frames, so the scene may move, and have an interval
-    that holds the truth in 95 of 100 movies. PASS: use the model. WARN: read the reasons
+    measured from differences between frames, so the scene may move; both have a 95 %
+    confidence interval. PASS: use the model. WARN: read the reasons
     first. REFUSE: the noise is no longer photon noise, as after averaging or motion
     correction; store such a movie lossless. The exit code is 1 for REFUSE.
 

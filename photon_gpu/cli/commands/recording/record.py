@@ -28,10 +28,9 @@ def record(
         list[str],
         typer.Argument(
             metavar="SRC...",
-            help="Raw frames, one after another: - (standard input), tcp://HOST:PORT, or a file "
-            "that grows. "
-            "Or a file that is complete, of a type that encode reads, or many files of one movie. Or "
-            "simulate.",
+            help="Raw frames, one after another, from - (standard input), tcp://HOST:PORT, or a file that "
+            "grows; or complete files of one movie, of a type that encode reads; or simulate, a simulated "
+            "camera.",
             show_default=False,
         ),
     ],
@@ -58,14 +57,14 @@ def record(
         typer.Option(
             parser=read_number,
             metavar="HZ",
-            help="Frames per second, for simulate.",
+            help="For simulate: frames per second.",
             show_default="as fast as it goes",
         ),
     ] = None,
     idle_seconds: Annotated[
         float,
         typer.Option(
-            parser=read_number, metavar="S", help="Time without growth after which a file is complete."
+            parser=read_number, metavar="S", help="Seconds without growth after which a raw file is complete."
         ),
     ] = 10.0,
     options: RecordOptions,

@@ -15,12 +15,18 @@ def recover(
     where: Annotated[
         str,
         typer.Argument(
-            metavar="SPOOL|MOVIE", help="The recording's spool, or its movie.", show_default=False
+            metavar="SPOOL|MOVIE",
+            help="The recording's spool folder, or its movie (a folder or a URL).",
+            show_default=False,
         ),
     ],
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="New destination of the movie, if it differs.", show_default=False),
+        typer.Option(
+            metavar="URL",
+            help="Destination of the movie, if it differs from the recorded one.",
+            show_default=False,
+        ),
     ] = None,
     salvage: Annotated[
         bool,

@@ -22,13 +22,15 @@ def watch(
     ],
     dst: Destination,
     *,
-    pattern: Annotated[str, typer.Option(metavar="PATTERN", help="Pattern of the file names.")] = "*.tif*",
+    pattern: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Shell pattern of the file names to record.")
+    ] = "*.tif*",
     settle_seconds: Annotated[
         float,
         typer.Option(
             parser=read_number,
             metavar="S",
-            help="Time without a change after which a file that opens is complete.",
+            help="Seconds without a change after which a file that opens is complete.",
         ),
     ] = 1.0,
     idle_seconds: Annotated[
@@ -36,7 +38,7 @@ def watch(
         typer.Option(
             parser=read_number,
             metavar="S",
-            help="Time without a new file after which the recording ends.",
+            help="Seconds without a new file after which the recording ends.",
             show_default="never: Ctrl-C ends it",
         ),
     ] = None,
