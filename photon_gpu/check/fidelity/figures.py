@@ -173,7 +173,7 @@ def noise_model(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw dF/F of the most active regions, raw and decoded."""
-    style_axes(ax, "dF/F of the liveliest regions", "frame", "")
+    style_axes(ax, "dF/F of the most active regions", "frame", "")
     if not p.raw_traces.size:
         _nothing(ax, "too few frames for traces")
         return

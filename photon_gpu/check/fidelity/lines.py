@@ -72,16 +72,16 @@ LIMITS = {
         warn=0.0,
         fail=0.0,
         unit="",
-        reason="half a step, or 0.35 photons in the bin of a photon peak; a pixel either rounds to its code "
-        "or something is broken: there is no third case",
+        reason="half a step, or 0.35 photons in the bin of a photon peak; a larger distance "
+        "means that the pixel was not rounded to its code",
     ),
     "inverse": Limit(
         title="Inverse: pixels whose decoded value lies outside the bin of their code",
         warn=0.0,
         fail=0.0,
         unit="",
-        reason="every value a code decodes to has that code again; an inverse that is off by one code, "
-        "or belongs to averages, leaves the bin",
+        reason="a decoded value must have the code that it was decoded from; an inverse that is off by one "
+        "code, or that is made for averages, leaves the bin",
     ),
     "clipped": Limit(
         title="Clipped pixels: decoded at the end of the decoded range, raw beyond it",
@@ -121,15 +121,16 @@ LIMITS = {
         warn=3.0,
         fail=5.0,
         unit=" % of a sigma",
-        reason="averages reveal what single pixels hide: their error must shrink like noise, not stay",
+        reason="averages show errors that noise hides in single pixels: the error of an average must shrink "
+        "with the number of pixels, as noise does",
     ),
     "variance": Limit(
         title="Variance of the noise against 1 + step^2/12",
         warn=3.0,
         fail=5.0,
         unit=" %",
-        reason="quantization adds step^2/12 of the noise that is there (not of what the model says) and "
-        "nothing else; more is noise nobody planned, less is smoothing",
+        reason="quantization adds step^2/12 of the measured noise (not of the modelled noise) and nothing "
+        "else; more is additional noise, less is smoothing",
     ),
     "information": Limit(
         title="Information kept about the light, at every light",
@@ -161,7 +162,7 @@ LIMITS = {
         warn=0.02,
         fail=0.05,
         unit="",
-        reason="correlation between neighbours: structure in the residual is structure taken from the movie",
+        reason="correlation between neighbours: structure in the residual was removed from the movie",
     ),
     "uncorrelated": Limit(
         title="Residual is uncorrelated with the signal",
