@@ -264,7 +264,7 @@ def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
     missing, holes = len(shape) - sum(takes), sum(value is Ellipsis for value in values)
     if missing < 0 or holes > 1:
         raise InvalidIndexError(
-            f"index {_told(key)} is for {sum(takes)} axes and has '...' {holes} times; "
+            f"index {_index_text(key)} is for {sum(takes)} axes and has '...' {holes} times; "
             f"the movie has {len(shape)}, and '...' may stand once"
         )
     entries: list[_Entry] = []
@@ -299,7 +299,7 @@ def _value(part: Any) -> Any:
         try:
             part.indices(1)
         except (TypeError, ValueError) as error:
-            raise InvalidIndexError(f"index {_told(part)}: {error}") from error
+            raise InvalidIndexError(f"index {_index_text(part)}: {error}") from error
         return part
     if isinstance(part, (bool, np.bool_)):
         return bool(part)
@@ -310,11 +310,11 @@ def _value(part: Any) -> Any:
     try:
         array = np.asarray(part)
     except (TypeError, ValueError) as error:
-        raise InvalidIndexError(f"index {_told(part)} makes no array ({error}); {_ALLOWED}") from error
+        raise InvalidIndexError(f"index {_index_text(part)} makes no array ({error}); {_ALLOWED}") from error
     if not array.size and not isinstance(part, np.ndarray):
         array = array.astype(np.intp)  # An empty list has no meaningful dtype.
     if array.dtype.kind not in "biu":
-        raise InvalidIndexError(f"index {_told(part)} is of dtype {array.dtype}; {_ALLOWED}")
+        raise InvalidIndexError(f"index {_index_text(part)} is of dtype {array.dtype}; {_ALLOWED}")
     if array.dtype == bool:
         return array if array.ndim else bool(array)
     return array.astype(np.intp, copy=False)
@@ -408,6 +408,6 @@ def _of_depth(array: NDArray, depth: int) -> NDArray:
     return array.reshape((1,) * (depth - array.ndim) + array.shape)
 
 
-def _told(part: Any) -> str:
+def _index_text(part: Any) -> str:
     """Text of an index for an error."""
     return reprlib.repr(part)[:100]

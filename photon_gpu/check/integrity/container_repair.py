@@ -20,15 +20,15 @@ def stored_metadata(storage: OmeZarrStorage, index: Manifest) -> dict[str, bytes
 
     What no copy in the manifest proves is left out.
     """
-    found: dict[str, bytes] = {}
+    expected: dict[str, bytes] = {}
     copies = {name: text.encode() for name, text in index.copies.items()}
     if GROUP_JSON in copies:
-        found[GROUP_JSON] = copies[GROUP_JSON]
-    with suppress(PhotonError, KeyError, ValueError, TypeError):  # copies of another kind of store
-        found[ARRAY_JSON] = array_json(copies[ARRAY], copies[ATTRIBUTES], storage.grid)
+        expected[GROUP_JSON] = copies[GROUP_JSON]
+    with suppress(PhotonError, KeyError, ValueError, TypeError):  # copies of a store in another container
+        expected[ARRAY_JSON] = array_json(copies[ARRAY], copies[ATTRIBUTES], storage.grid)
     return {
         name: data
-        for name, data in sorted(found.items())
+        for name, data in sorted(expected.items())
         if manifest.entry(data) == index.container.get(name) and not _holds(storage, name, data)
     }
 
@@ -47,11 +47,11 @@ class ShardRepair:
         self._chunks: dict[int, bytes] = {}
 
     def add(self, name: str, data: bytes) -> None:
-        """Note the content of a chunk."""
+        """Keep the content of a restored chunk."""
         self._chunks[chunk_number(name) or 0] = data
 
     def write(self, damaged: set[str]) -> list[str]:
-        """Write the shards of the noted chunks and those named ``damaged``; return their names.
+        """Write the shards of the restored chunks and those named ``damaged``; return their names.
 
         A chunk that nobody restored keeps its bytes. Where they are gone, zeros fill its place, so that the
         other chunks lie where the manifest says. A shard without any whole chunk is left as it is.

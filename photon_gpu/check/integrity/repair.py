@@ -164,9 +164,9 @@ class _Work:
         self.storage, self.before, self.movie, self.progress = storage, before, movie, progress
         self.restored: list[tuple[str, str]] = []
         self.left: list[tuple[str, str]] = []
-        aside = storage.sibling("damaged").root
+        damaged_root = storage.sibling("damaged").root
         self.damaged_copies = Storage(  # a folder, whatever the container is
-            storage.fs, aside, write_options=storage.write_options, store=storage.store
+            storage.fs, damaged_root, write_options=storage.write_options, store=storage.store
         )
         self.problems: tuple[Problem, ...] = before.problems
         self.shards: ShardRepair | None = None
@@ -337,7 +337,9 @@ class _Work:
             return
         restored = {name for name, _ in self.restored}
         if any(description.chunk_name(n) not in restored for n in damaged):
-            self.left.append((manifest.NAME, "chunks are damaged, and a manifest must not vouch for them"))
+            self.left.append(
+                (manifest.NAME, "chunks are damaged, and a manifest must only list whole chunks")
+            )
             return
         entries: dict[str, list[Any]] = {}
         for number in range(description.chunk_count):
@@ -368,9 +370,9 @@ class _Work:
             return
         data = decoder_program()
         if manifest.entry(data) == self.index.files.get(DECODER):
-            self._write(DECODER, data, "that of this release, byte for byte as the manifest says")
+            self._write(DECODER, data, "the decoder of this release, byte for byte as the manifest says")
         else:
-            self.left.append((DECODER, "another release stored another; no frame needs it"))
+            self.left.append((DECODER, "another release stored a different decoder; no frame needs it"))
 
     def _records(self, description: Description) -> dict[str, list[Any]]:
         """Return the entries of this movie's frame records; files of other movies are left out."""

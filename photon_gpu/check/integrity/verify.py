@@ -160,7 +160,7 @@ class Check:
             else:
                 self.notes.append("this store has no manifest: its chunks were decoded instead")
         elif self.index is not None and not self.index.signed:
-            self.notes.append("this manifest is of an early kind, with no checksum of itself")
+            self.notes.append("this manifest is of an early release, and has no checksum of its own")
         if self.description is None:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)
@@ -183,16 +183,16 @@ class Check:
         for name in (ARRAY, ATTRIBUTES):
             data = content.get(name)
             self.nbytes += len(data or b"")
-            kind, detail = "missing", "no such file"
+            damage, detail = "missing", "no such file"
             if data is not None:
-                kind, detail = self._compare(name, data)
-                if kind and name in copies and same_json(data, copies[name]):
-                    self._add(kind, name, f"{detail}; it still says the same, so no frame is lost")
-                    kind = ""
-            if kind and (name not in content or data is not None):  # unreadable ones are reported
-                self._add(kind, name, detail, every_frame=True)
-            whole &= not kind and data is not None
-            good = data if not kind and data is not None else copies.get(name, "").encode() or data
+                damage, detail = self._compare(name, data)
+                if damage and name in copies and same_json(data, copies[name]):
+                    self._add(damage, name, f"{detail}; it still says the same, so no frame is lost")
+                    damage = ""
+            if damage and (name not in content or data is not None):  # unreadable ones are reported
+                self._add(damage, name, detail, every_frame=True)
+            whole &= not damage and data is not None
+            good = data if not damage and data is not None else copies.get(name, "").encode() or data
             if good is not None:
                 texts[name] = good
         if len(texts) < 2:
@@ -209,7 +209,7 @@ class Check:
         return description
 
     def _compare(self, name: str, data: bytes) -> tuple[str, str]:
-        """Compare a file with the manifest; return kind and detail of the problem, both empty if none."""
+        """Compare a file with the manifest; return kind and detail of its damage, both empty if none."""
         if self.index is None:
             return "", ""
         listed = self.index.files.get(name)
@@ -233,7 +233,7 @@ class Check:
         stored = {f"/{name}" for name in self.index.container} if self.index else set()
         for name in sorted(self.names - expected - stored - {manifest.NAME, ARRAY, ATTRIBUTES}):
             if name == MARKER:
-                self._add("unfinished", name, "somebody is writing here, or was killed while writing")
+                self._add("unfinished", name, "another process is writing here, or was killed while writing")
             else:
                 self._add("extra", name, "not part of this movie")
         if self.description is None:
@@ -303,18 +303,18 @@ class Check:
             return Problem(kind="missing", name=name, detail="it vanished while reading", frames=lost), 0
         except Exception as error:
             return Problem(kind="unreadable", name=name, detail=_short(error), frames=lost), 0
-        kind, detail = self._compare(name, data)
-        if not kind and decode and self.description is not None and number is not None:
+        damage, detail = self._compare(name, data)
+        if not damage and decode and self.description is not None and number is not None:
             try:
                 decode_whole(data, number, self.description)
             except PhotonError as error:
-                kind, detail = "altered", f"it does not decode: {_short(error)}"
-        if not kind and name == source_metadata.NAME and (decode or self.index is None):
+                damage, detail = "altered", f"it does not decode: {_short(error)}"
+        if not damage and name == source_metadata.NAME and (decode or self.index is None):
             try:
                 source_metadata.unpack(data, self.storage.url)
             except PhotonError as error:
-                kind, detail = "altered", _short(error)
-        problem = Problem(kind=kind, name=name, detail=detail, frames=lost) if kind else None
+                damage, detail = "altered", _short(error)
+        problem = Problem(kind=damage, name=name, detail=detail, frames=lost) if damage else None
         return problem, len(data)
 
     def frames_of(self, number: int) -> tuple[int, int] | None:
@@ -331,8 +331,8 @@ class Check:
             self._add("unreadable", name, _short(error), every_frame=name != manifest.NAME)
             return None
 
-    def _add(self, kind: str, name: str, detail: str, *, every_frame: bool = False) -> None:
-        self.problems.append(Problem(kind=kind, name=name, detail=detail, every_frame=every_frame))
+    def _add(self, damage: str, name: str, detail: str, *, every_frame: bool = False) -> None:
+        self.problems.append(Problem(kind=damage, name=name, detail=detail, every_frame=every_frame))
 
     def result(self, chunks: int, decode: bool, seconds: float) -> Verification:
         """Return the result."""
@@ -351,11 +351,11 @@ class Check:
             encoding = self.description.encoding
             if encoding.layout != "compact":
                 self.notes.append(
-                    "without a manifest, a change that still decodes is not found in this layout"
+                    "without a manifest, a change that still decodes is not detected in this layout"
                 )
             elif encoding.movie_id is None:
                 self.notes.append(
-                    "without a manifest, chunks in each other's places are not found before format 2.4"
+                    "without a manifest, chunks in each other's places are not detected before format 2.4"
                 )
         return Verification(
             url=self.storage.url,

@@ -117,9 +117,9 @@ def _describe(
         pixels.set(f"Size{axis}", str(len(numbers)))
     rest = "".join(axis for axis in _LEAD if axis not in lead)
     pixels.set("DimensionOrder", "XY" + lead[::-1] + rest)
-    kind = _TYPES.get(dtype, dtype)
-    if pixels.get("Type") != kind:
-        pixels.set("Type", kind)
+    ome_type = _TYPES.get(dtype, dtype)
+    if pixels.get("Type") != ome_type:
+        pixels.set("Type", ome_type)
         pixels.attrib.pop("SignificantBits", None)
     channels = pixels.findall("{*}Channel")
     wanted = {id(channels[number]) for number in chosen["C"] if number < len(channels)}

@@ -152,7 +152,7 @@ def test_without_a_manifest_the_limits_of_decoding_are_said(tmp_path, layout):
     pg.encode(movie(), place, noise=NOISE, layout=layout, chunk_frames=4)
     without_manifest(place)
     verification = pg.verify(place)
-    assert verification.ok and any("not found in this layout" in note for note in verification.notes)
+    assert verification.ok and any("not detected in this layout" in note for note in verification.notes)
     assert "every chunk decodes" in str(verification)
     whole = (place / "1.0.0").read_bytes()
     (place / "1.0.0").write_bytes(whole[:-3])
