@@ -23,7 +23,7 @@ def test_warnings_and_retries_are_lines_without_credentials(caplog):
         warnings.warn(PhotonWarning("token=hunter2secret was refused"), stacklevel=1)
         logger.info("key %s", "password='hunter2secret'")
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0].startswith("attempt 1 failed, tried again: OSError: https://me:***@host/x")
+    assert lines[0].startswith("attempt 1 failed, trying again: OSError: https://me:***@host/x")
     assert lines[1] == "PhotonWarning: token=*** was refused"
     assert not any("hunter2" in line for line in lines)
 

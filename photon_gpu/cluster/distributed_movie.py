@@ -145,7 +145,7 @@ class MovieOnCluster:
             why=ready.why,
             workers=threads_of(self.client),
             notes=tuple(note for note in notes if note),
-            checked=sentence("every chunk read back: whole", lines) if settings.check else "",
+            checked=sentence("every chunk was read back and is whole", lines) if settings.check else "",
             checks=tuple(line.to_dict() for line in lines),
         )
 

@@ -37,9 +37,9 @@ def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
             "frames.get()"
         )
     if name == "auto" and on_gpu:
-        return _gpu_backend("cupy", "frames lie, or are wanted, on a GPU")
+        return _gpu_backend("cupy", "frames are on a GPU, or are requested there")
     if name.startswith("cupy"):
-        return _gpu_backend(name, "asked for by name")
+        return _gpu_backend(name, "requested by name")
     return cpu_backend(name)
 
 

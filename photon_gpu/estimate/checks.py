@@ -52,8 +52,8 @@ _SURE = 5.0  # Standard errors; motion and bleaching make differences of 4 to 5 
 # standard errors, and no frame was quiet, no direction empty and no variance periodic at all.
 GAMMA_LIKE, MOST_EXCESS, LEAST_SKEWED = 1.6, 2.5, 0.9
 FLAT, REPEATED, QUIET, PERIODIC, RANK, EQUAL = 0.15, 0.1, 0.25, 0.1, 0.04, 0.5
-# In 300 raw simulated movies that the limits were not set on, none was reached. A cortex with activity has 12 % more noise at the slowest changes, and 4 % more at those of 8
-# to 12 frames.
+# In 300 raw simulated movies that the limits were not set on, none was reached. A cortex with activity
+# has 12 % more noise at the slowest changes, and 4 % more at those of 8 to 12 frames.
 COMB, COLOURED, SHARPENED, BROAD = 0.006, 0.12, 0.008, 0.01
 MOVING, SKEWED = 0.3, 1.25
 SATURATED = 0.05
@@ -83,7 +83,7 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
             "frames",
             "WARN",
             count,
-            f"only {count} {unit}: structure that changes cannot be told from noise well; "
+            f"only {count} {unit}: changing structure cannot be separated well from noise; "
             f"{FEW_FRAMES} or more are advised.",
         )
 
@@ -150,7 +150,7 @@ def correlations(c: Correlation) -> Iterator[Finding]:
 
 
 def of_values(share: float, samples: int) -> str:
-    """Say a share of the values; few of many by their number as well.
+    """Return a share of the values as text; if it is small, with the number of values.
 
     >>> of_values(0.0312, 12_000_000), of_values(71 / 12_000_000, 12_000_000)
     ('3.12% of the values', '71 of 12,000,000 values (0.0006 %)')
@@ -205,8 +205,8 @@ def levels(histogram: HistogramLevels, gain: float, sigma: float, clipped_floor:
             histogram.roughness,
             f"counts of neighbouring levels differ by {histogram.roughness:.0%} beyond chance and "
             f"{histogram.missing_share:.0%} of the levels are missing: the values were rescaled after "
-            f"digitization "
-            "(a straight line does not prove rawness). The line holds for them; the raw recording is better.",
+            "digitization (a straight line does not prove that they are raw). The line holds for them; the "
+            "raw recording is better.",
         )
     if histogram.step > 1 and not abs(histogram.step - gain) < 0.1 * gain:
         yield _finding(

@@ -52,7 +52,7 @@ def nugget(cells: Cells, scheme: str) -> NDArray:
 
 
 def nugget_of(forms: NDArray, scheme: str) -> NDArray:
-    """The same of an array of forms, in the order of ``FORMS``."""
+    """Compute :func:`nugget` of an array of forms, in the order of ``FORMS``."""
     value = forms[FORMS.index("square")].copy()
     for name, factor in _NUGGETS[scheme]:
         value -= factor * forms[FORMS.index(name)]

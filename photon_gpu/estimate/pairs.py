@@ -359,7 +359,7 @@ def gather_ways(
     top: float,
     bottom: float,
 ) -> list[Cells]:
-    """The same measurements, sorted by the light of other pixels each time (``Reference.around``)."""
+    """Measure as :func:`gather` does, once for each of ``ways`` to sort by the light of other pixels."""
     references = [Reference(windows=windows, smooth=True, pooled=None, around=way) for way in ways]
     return _gather(windows, references, top, bottom)
 
@@ -460,7 +460,7 @@ class _Sums:
         self.pairs += float(count.sum()) * pairs
 
     def cells(self) -> Cells:
-        """Everything that was added."""
+        """Cells with the sums of everything that was added."""
         columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)]
         tiles, columns[1] = np.unique(columns[1], return_inverse=True)
         total = max(self.samples, 1.0)

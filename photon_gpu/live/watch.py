@@ -202,7 +202,9 @@ class WatchFeed(Feed):
                     f"{name} never became complete: {why}" if why else f"{name} waited for files before it"
                 )
             elif (state := self._taken[path]) is not None and _state(path) != state:
-                self.unread.append(f"{name} changed after it was taken: what came later is not in the movie")
+                self.unread.append(
+                    f"{name} changed after it was recorded: the later changes are not in the movie"
+                )
 
     def _listing(self) -> list[str]:
         """Paths of the folder's files, in the natural order of their names."""

@@ -109,7 +109,7 @@ def _backends() -> Iterator[Finding]:
             name = runtime.getDeviceProperties(number)["name"]
             yield Finding(name=f"GPU {number}", found=name.decode() if isinstance(name, bytes) else str(name))
     except BackendUnavailableError as error:
-        yield Finding(name="GPU", found="none; none is needed", advice=f"to use one: {error}")
+        yield Finding(name="GPU", found="none; not needed", advice=f"to use one: {error}")
 
 
 def _extras() -> Iterator[Finding]:
@@ -127,7 +127,11 @@ def _folders() -> Iterator[Finding]:
 
     kernels = cache_folder()
     lost = kernels.parent == Path(tempfile.gettempdir())
-    advice = "compiled anew by every process: set NUMBA_CACHE_DIR to a folder that lasts" if lost else ""
+    advice = (
+        "every process compiles the kernels again: set NUMBA_CACHE_DIR to a folder that is kept"
+        if lost
+        else ""
+    )
     yield Finding(name="compiled kernels", found=str(kernels), advice=advice)
     for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.curdir)):
         free = shutil.disk_usage(folder).free

@@ -16,7 +16,7 @@ from photon_gpu.kernels import cpu, reference
 def test_names_choose_their_kernels():
     assert get_backend("numba").kernels is cpu and get_backend("numpy").kernels is reference
     assert get_backend() is get_backend("auto") and get_backend("auto").kernels is cpu
-    assert get_backend("numba").why == "asked for by name" and get_backend("auto").why != "asked for by name"
+    assert get_backend("numba").why == "requested by name" and get_backend("auto").why != "requested by name"
 
 
 @pytest.mark.parametrize("name", ["", "tpu", "NUMBA", None, 3])

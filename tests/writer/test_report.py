@@ -29,7 +29,7 @@ def report(**changes):
         compile_seconds=0.0,
         stages={"read": 0.1},
         backend="numba",
-        why="asked for by name",
+        why="requested by name",
         workers=2,
     )
     return EncodeReport(**{**options, **changes})

@@ -110,7 +110,7 @@ def cpu_backend(name: str = "auto") -> Backend:
 @cache
 def _loaded(name: str) -> Backend:
     if name == "numpy":
-        return Backend(name, importlib.import_module("photon_gpu.kernels.reference"), "asked for by name")
+        return Backend(name, importlib.import_module("photon_gpu.kernels.reference"), "requested by name")
     try:
         kernels = importlib.import_module("photon_gpu.kernels.cpu")
     except ImportError as error:
@@ -123,9 +123,9 @@ def _loaded(name: str) -> Backend:
         return Backend("numpy", reference, f"numba cannot be loaded ({error}): slow reference kernels")
     _fork_between_compilations()
     if name == "numba":
-        return Backend("numba", kernels, "asked for by name")
+        return Backend("numba", kernels, "requested by name")
     # Do not import CuPy here: it takes a second and would not change the choice.
-    why = "frames are in host memory, where Blosc on the CPU sets the pace; backend='cupy' takes a GPU"
+    why = "frames are in host memory, where Blosc on the CPU limits the speed; backend='cupy' uses a GPU"
     return Backend("numba", kernels, why)
 
 

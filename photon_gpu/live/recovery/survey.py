@@ -104,7 +104,7 @@ def survey(spool: Spool, storage: Storage, published: int, description: Descript
     """
     size, result, count = spool.config.frames_per_chunk, Survey(published), spool.acknowledged()
     result.notes += [
-        f"{spool.folder / name} is no file of a recording; it was left alone" for name in spool.foreign()
+        f"{spool.folder / name} is not a file of a recording, and was kept" for name in spool.foreign()
     ]
     if count is None:
         result.notes.append(

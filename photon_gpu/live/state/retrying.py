@@ -58,7 +58,7 @@ def again(
     def failed(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Exception):
-            logger.warning("attempt %d failed, tried again: %s", state.attempt_number, error_text(error))
+            logger.warning("attempt %d failed, trying again: %s", state.attempt_number, error_text(error))
             on_failure(error)
 
     attempts = tenacity.Retrying(

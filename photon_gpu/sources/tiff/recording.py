@@ -51,7 +51,7 @@ class _File:
 
 
 def read_recording(plan: SegmentMap, shape: tuple[int, ...], planned: Recording) -> Recording:
-    """Read what a file says besides pixels, beyond what was ``planned`` from the order of its pages."""
+    """Read the metadata of a file, beyond those ``planned`` from the order of its pages."""
     tags = read_tags(plan.files, plan.directories)
     blocks = read_blocks(plan.files[0])
     companion = _companion(tags, plan)

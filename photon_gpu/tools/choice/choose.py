@@ -214,7 +214,7 @@ def _steps(steps: Any) -> list[float]:
 
 
 def _noise(movie: Source, settings: EncodeSettings) -> tuple[NoiseModel, tuple[str, ...]]:
-    """Noise model, estimated or compared with the movie, and what there is to say of it."""
+    """Noise model, estimated or compared with the movie, and the notes on it."""
     if isinstance(settings.noise, tuple):
         raise InvalidInputError(
             f"noise has {len(settings.noise)} models; choose looks at one channel: give one"

@@ -32,7 +32,7 @@ _LEAST, _MOST = 1e-3, 10.0  # ratios beyond are drawn at the edge
 
 
 class StepFacts(Protocol):
-    """What is drawn of a step."""
+    """Attributes of a step that a figure reads."""
 
     @property
     def step(self) -> float:
@@ -44,15 +44,15 @@ class StepFacts(Protocol):
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the change of any result is."""
+        """Whether the change of any result is distinguishable."""
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """One for each analysis."""
+        """Changes, one for each analysis."""
 
 
 class ChoiceFacts(Protocol):
-    """What is drawn of a choice."""
+    """Attributes of a choice that a figure reads."""
 
     @property
     def source(self) -> str:

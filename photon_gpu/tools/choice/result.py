@@ -45,7 +45,7 @@ class StepResult:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the change of any result is."""
+        """Whether the change of any result is distinguishable."""
         return any(change.distinguishable for change in self.changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class StepResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What each step costs and changes, and the largest step whose changes are lost in the noise.
+    """Size and changes of each step, and the largest step whose changes are lost in the noise.
 
     Attributes
     ----------

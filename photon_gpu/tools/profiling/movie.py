@@ -59,7 +59,7 @@ def movie_for(source: Any, noise: Noise, camera: Camera | None) -> tuple[Source,
         if camera is not None and (camera.height, camera.width) != movie.shape[-2:]:
             notes.append(
                 f"the camera's frames are {camera.height} x {camera.width}, the movie's "
-                f"{movie.shape[-2]} x {movie.shape[-1]}: speed is taken per byte"
+                f"{movie.shape[-2]} x {movie.shape[-1]}: speed is compared per byte"
             )
         if noise is None:
             settings = EncodeSettings(accept_processed=True)  # only speed is measured

@@ -76,7 +76,7 @@ class Profile:
             sentences.append(
                 f"{title}: {m.layout}, {m.preset} on {cores_text(m.cores)} ({m.backend}): "
                 f"{m.megabytes_per_second:,.0f} MB/s at ratio {m.ratio:.2f}; "
-                f"{stage} holds it back ({100 * share:.0f} % of the thread time)"
+                f"{stage} is the bottleneck ({100 * share:.0f} % of the thread time)"
             )
         if self.camera is not None:
             sentences.append(self.camera.advice(self.measured).text)

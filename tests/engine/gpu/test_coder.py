@@ -51,7 +51,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[standin.Machine]:
 def test_every_dtype(machine: standin.Machine, tmp_path: Path, dtype: str, layout: str) -> None:
     values = movie(dtype)
     report = both(tmp_path, values, values, layout=layout)
-    assert report.backend == "cupy" and report.why == "asked for by name"
+    assert report.backend == "cupy" and report.why == "requested by name"
     assert {"upload", "kernel", "download", "gpu"} <= set(report.stages)
     cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
     for key in (slice(None), slice(3, 9), 12, [11, 0, 4]):

@@ -271,7 +271,7 @@ def test_a_file_that_grows_after_it_was_taken_is_named(tmp_path, movie):
     for number, _ in enumerate(feed):
         if number == 1:
             _write(folder / "a1.tif", movie[:9])
-    assert feed.unread == ["a1.tif changed after it was taken: what came later is not in the movie"]
+    assert feed.unread == ["a1.tif changed after it was recorded: the later changes are not in the movie"]
 
 
 def test_an_interrupt_names_the_file_that_was_being_read(tmp_path, movie, monkeypatch):
