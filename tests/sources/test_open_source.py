@@ -143,7 +143,7 @@ def test_a_source_passes_through(movie):
 def test_an_unknown_suffix_lists_what_is_understood(tmp_path, suffix):
     path = tmp_path / f"movie{suffix}"
     path.write_bytes(b"x")
-    with pytest.raises(InvalidInputError, match=r"not understood.*TIFF.*\.npy.*HDF5.*\.zarr"):
+    with pytest.raises(InvalidInputError, match=r"not supported.*TIFF.*\.npy.*HDF5.*\.zarr"):
         open_source(path)
 
 
