@@ -82,12 +82,12 @@ SAMPLE: dict[str, Any] = {"pairs": "time", "seed": 0, "budget_bytes": 1 << 26}  
 
 
 class Figure(NamedTuple):
-    """What is asked of an error, and the columns that tell whether it can be had."""
+    """Columns of an error of the estimate, with the limit that it is judged by, and its unit."""
 
     error: str
     bound: str
     half: str
-    held: str
+    coverage: str
     limit: float
     unit: str
 
@@ -288,7 +288,7 @@ def _reach(group: str, rows: list[dict[str, Any]], figure: Figure) -> list[str]:
         missed = [
             f"{r['gain']:g} ADU, {r['photons']:g} photons, read noise {r['read']:g}, {r['frames']} frames, "
             f"{r['trouble']}, {r['verdict']}: {r[figure.error]:+.3g}, oracle {r[figure.bound]:.2g}"
-            f"{'' if r[figure.held] else ', outside the interval'}"
+            f"{'' if r[figure.coverage] else ', outside the interval'}"
             for r in sorted(some, key=lambda r: -abs(r[figure.error]))
             if abs(r[figure.error]) > figure.limit
         ]
@@ -296,7 +296,7 @@ def _reach(group: str, rows: list[dict[str, Any]], figure: Figure) -> list[str]:
             f"{reach}{len(some)} of {len(rows)} movies, error median {np.median(errors):.2g}, "
             f"worst {errors.max():.3g} {unit}; {len(missed)} above {figure.limit:g} {unit}; the "
             f"interval holds "
-            f"the truth in {sum(r[figure.held] for r in some)}; "
+            f"the truth in {sum(r[figure.coverage] for r in some)}; "
             f"our standard error is {wide:.1f} times the oracle's (median)."
         )
         lines += [f"  - {miss}" for miss in missed if allowed]

@@ -2,7 +2,7 @@
 
 The same frames lie in TIFF, BigTIFF, HDF5 and Zarr, the latter two chunked by frames and along time, and
 smaller frames in as many single-page TIFFs. Each encode runs in a process of its own, after one of a small
-movie, which loads all kernels. The kinds take turns. Reported are seconds and processor seconds, also as
+movie, which loads all kernels. The formats take turns. Reported are seconds and processor seconds, also as
 ratios to those of the same data in the usual order, and the peak memory of the process. The CSV goes to
 benchmarks/results/.
 """
@@ -49,8 +49,8 @@ _TIME_CHUNK = (1000, 32, 32)  # frames, rows and columns
 _FRAME_CHUNK = 10  # frames
 
 
-class Kind(NamedTuple):
-    """A kind of file: name, the kind that its times are compared with, and its writer."""
+class FileFormat(NamedTuple):
+    """A format of file: name, the format that its times are compared with, and its writer."""
 
     name: str
     against: str
@@ -108,17 +108,19 @@ def write_zarr(path: Path, movie: Shifted, *, chunk: tuple[int, ...]) -> None:
         data[start:stop] = movie.read(start, stop)
 
 
-def kinds(frames: int, size: int) -> list[Kind]:
-    """Return the kinds that hold the same movie."""
+def file_formats(frames: int, size: int) -> list[FileFormat]:
+    """Return the formats that hold the same movie."""
     by_frames = (min(_FRAME_CHUNK, frames), size, size)
     by_time = (min(_TIME_CHUNK[0], frames), min(_TIME_CHUNK[1], size), min(_TIME_CHUNK[2], size))
     return [
-        Kind("TIFF", "TIFF", "tif", write_tiff),
-        Kind("BigTIFF", "TIFF", "btf", lambda path, movie: write_tiff(path, movie, big=True)),
-        Kind("HDF5, by frames", "TIFF", "h5", lambda p, m: write_hdf5(p, m, chunk=by_frames)),
-        Kind("HDF5, along time", "HDF5, by frames", "h5", lambda p, m: write_hdf5(p, m, chunk=by_time)),
-        Kind("Zarr, by frames", "TIFF", "zarr", lambda p, m: write_zarr(p, m, chunk=by_frames)),
-        Kind("Zarr, along time", "Zarr, by frames", "zarr", lambda p, m: write_zarr(p, m, chunk=by_time)),
+        FileFormat("TIFF", "TIFF", "tif", write_tiff),
+        FileFormat("BigTIFF", "TIFF", "btf", lambda path, movie: write_tiff(path, movie, big=True)),
+        FileFormat("HDF5, by frames", "TIFF", "h5", lambda p, m: write_hdf5(p, m, chunk=by_frames)),
+        FileFormat("HDF5, along time", "HDF5, by frames", "h5", lambda p, m: write_hdf5(p, m, chunk=by_time)),
+        FileFormat("Zarr, by frames", "TIFF", "zarr", lambda p, m: write_zarr(p, m, chunk=by_frames)),
+        FileFormat(
+            "Zarr, along time", "Zarr, by frames", "zarr", lambda p, m: write_zarr(p, m, chunk=by_time)
+        ),
     ]
 
 
@@ -152,40 +154,43 @@ def in_a_process(path: Path) -> dict[str, float]:
 
 
 def measure(folder: Path, frames: int, size: int, files: int, page: int, rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each kind."""
+    """Return a row for each format."""
     movie, pages = Shifted(frames, size), Shifted(files, page)
-    every = kinds(frames, size)
-    paths = {kind.name: folder / f"{number}.{kind.suffix}" for number, kind in enumerate(every)}
-    single = Kind("single-page TIFFs", "", "", write_pages)
-    for kind in every:
-        kind.write(paths[kind.name], movie)
+    every = file_formats(frames, size)
+    paths = {
+        file_format.name: folder / f"{number}.{file_format.suffix}"
+        for number, file_format in enumerate(every)
+    }
+    single = FileFormat("single-page TIFFs", "", "", write_pages)
+    for file_format in every:
+        file_format.write(paths[file_format.name], movie)
     if files:
         every.append(single)
         paths[single.name] = folder / "pages"
         single.write(paths[single.name], pages)
-    runs: dict[str, list[dict[str, float]]] = {kind.name: [] for kind in every}
+    runs: dict[str, list[dict[str, float]]] = {file_format.name: [] for file_format in every}
     for _ in range(rounds):
-        for kind in every:
-            runs[kind.name].append(in_a_process(paths[kind.name]))
+        for file_format in every:
+            runs[file_format.name].append(in_a_process(paths[file_format.name]))
     middle = {
-        name: {key: statistics.median(run[key] for run in of_kind) for key in of_kind[0]}
-        for name, of_kind in runs.items()
+        name: {key: statistics.median(run[key] for run in of_format) for key in of_format[0]}
+        for name, of_format in runs.items()
     }
     rows = []
-    for kind in every:
-        whole = pages if kind is single else movie
-        mine, other = middle[kind.name], middle[kind.against or kind.name]
+    for file_format in every:
+        whole = pages if file_format is single else movie
+        mine, other = middle[file_format.name], middle[file_format.against or file_format.name]
         rows.append(
             {
-                "kind": kind.name,
-                "against": kind.against,
-                "files": files if kind is single else 1,
+                "kind": file_format.name,
+                "against": file_format.against,
+                "files": files if file_format is single else 1,
                 "frames": whole.shape[0],
                 "raw_bytes": whole.nbytes,
                 "rounds": rounds,
                 **mine,
-                "min_seconds": min(run["seconds"] for run in runs[kind.name]),
-                "max_seconds": max(run["seconds"] for run in runs[kind.name]),
+                "min_seconds": min(run["seconds"] for run in runs[file_format.name]),
+                "max_seconds": max(run["seconds"] for run in runs[file_format.name]),
                 "ratio": mine["seconds"] / other["seconds"],
                 "cpu_ratio": mine["cpu_seconds"] / other["cpu_seconds"],
             }
