@@ -17,6 +17,6 @@ def import_numba() -> None:
         return
     sys.modules[_BLAS] = None  # type: ignore[assignment]
     try:
-        import numba.np.arraymath  # noqa: F401
+        import numba.np.arraymath  # noqa: F401 - it is loaded here, without BLAS
     finally:
         del sys.modules[_BLAS]

@@ -7,7 +7,7 @@ DataJoint finds them through their entry points.
 from __future__ import annotations
 
 try:
-    import datajoint  # noqa: F401
+    import datajoint  # noqa: F401 - whether it is installed
 except ImportError as error:  # pragma: no cover - the extra is installed wherever this is tested
     raise ImportError("photon_gpu.dj needs DataJoint 2.3: pip install 'photon-gpu[datajoint]'") from error
 

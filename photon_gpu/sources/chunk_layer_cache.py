@@ -207,7 +207,7 @@ class _FileLayer(_Layer):
 
     def __init__(self, nbytes: int) -> None:
         super().__init__(nbytes)
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="photon_gpu-")  # noqa: SIM115
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="photon_gpu-")  # noqa: SIM115 - closed by close()
         self._pieces: list[tuple[Box, int]] = []
         self._end = 0
 
