@@ -209,7 +209,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         ),
         (["encode", "truncated.tif", "out.zarr"], 1, ["truncated after 20 whole frames"]),
         (["encode", "garbage.tif", "out.zarr"], 1, ["b'hell'", "TIFF begins with"]),
-        (["encode", "notes.txt", "out.zarr"], 2, ["not understood", ".tif"]),
+        (["encode", "notes.txt", "out.zarr"], 2, ["not supported", ".tif"]),
         (["encode", "nothing.tif", "out.zarr"], 2, ["no such file"]),
         (["encode", "movie.zarr", "out.zarr"], 2, ["photon movie already", "photon-gpu decode"]),
         (_GOOD, 2, ["cannot be modelled", "precision: gain", "--gain ... --offset", "--layout lossless"]),
