@@ -299,7 +299,7 @@ def _whole_shards(stored: Stored, storage: Storage) -> Stored:
     if not isinstance(storage, OmeZarrStorage) or not stored.files:
         return stored
     grid = storage.grid
-    shards = [shard for shard in range(grid.shard_count) if grid.sizes(shard, stored.files)]
+    shards = [shard for shard in grid.shards_with(stored.files) if grid.sizes(shard, stored.files)]
     files = {
         name: stored.files[name] for shard in shards for name in map(grid.chunk_name, grid.numbers(shard))
     }

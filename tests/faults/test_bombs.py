@@ -20,12 +20,13 @@ from photon_gpu.engine.codec.encoding import _table
 from photon_gpu.engine.codec.header import Header
 from photon_gpu.engine.codec.predictors import NAMES, TERMS
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.estimate.noise_check import _decoded
 from photon_gpu.kernels.cpu_rans import code_levels
 from photon_gpu.plugins.numcodecs_photon import Photon
 from photon_gpu.plugins.zarr3_photon import PhotonZarr3
-from photon_gpu.store.manifest import entry, pack
+from photon_gpu.store.manifest import entry, pack, read
+from photon_gpu.store.ome_zarr.metadata import folder_files
 
 pytestmark = pytest.mark.timeout(60)
 RECORDING = {"frame_shape": (8, 8), "dtype": "uint16", "chunk_frames": 5, "noise": pg.NoiseModel()}
@@ -147,6 +148,43 @@ def test_a_trillion_frames_in_signed_metadata(stored):
     movie = pg.open(stored)
     assert movie.timestamps is None
     np.testing.assert_array_equal(movie.counts[3], pg.open(stored).counts[3])
+
+
+@pytest.mark.parametrize("per_shard", [4, 1 << 24])
+def test_a_trillion_frames_in_the_shards_of_signed_metadata(tmp_path, per_shard):
+    """What is listed is bounded by the manifest and by the files, not by what the metadata state."""
+    movie = tmp_path / "m.ome.zarr"
+    pg.encode(COUNTS, movie, layout="compact", chunk_frames=5, noise=pg.NoiseModel())
+    right = pg.open(movie).counts[3]
+    array = json.loads((movie / "0/zarr.json").read_text())
+    array["shape"][0] = 10**12
+    array["chunk_grid"]["configuration"]["chunk_shape"][0] = 5 * per_shard
+    (movie / "0/zarr.json").write_text(json.dumps(array))
+    index = read((movie / "0/.manifest.json").read_bytes(), "")
+    old, attributes = folder_files((movie / "0/zarr.json").read_bytes(), "")
+    container = {name: entry((movie / name).read_bytes()) for name in index.container}
+    chunks = {name: listed for name, listed in index.files.items() if name[0].isdigit()}
+    group = (movie / "zarr.json").read_bytes()
+    signed = pack(chunks, {".zattrs": attributes, ".zarray": old}, container=container, group=group)
+    (movie / "0/.manifest.json").write_bytes(signed)
+    verification = pg.verify(movie)
+    assert verification.lost[-1][1] == 10**12 - 1 and "mismatched" in str(verification)
+    with pytest.raises(CorruptDataError, match="lacks more than 1,000,000 chunks"):
+        pg.repair(movie)
+    opened = pg.open(movie)
+    np.testing.assert_array_equal(opened.counts[3], right)
+    with pytest.raises(CorruptDataError, match=r"4\.0\.0 is missing"):
+        _ = opened.counts[20]
+
+
+def test_a_writer_that_states_a_trillion_chunks_of_a_shard(tmp_path):
+    movie = tmp_path / "m.ome.zarr"
+    (movie / "0/c/0/0").mkdir(parents=True)
+    (movie / "0/c/0/0/0").write_bytes(bytes(100))
+    marker = {"host": "x", "pid": 1, "token": "0" * 32, "shards": [[10**12, 16, 16], [1, 16, 16], 1 << 40]}
+    (movie / "0/.photon-writing").write_text(json.dumps(marker))
+    with pytest.raises(StoreNotFoundError, match="no movie is there"):
+        pg.verify(movie)
 
 
 def test_times_of_a_trillion_frames(tmp_path):

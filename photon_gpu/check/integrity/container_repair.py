@@ -12,7 +12,7 @@ from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.ome_zarr.metadata import array_json
-from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, OmeZarrStorage
+from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, LEVEL, OmeZarrStorage
 
 
 def stored_metadata(storage: OmeZarrStorage, index: Manifest) -> dict[str, bytes]:
@@ -58,10 +58,10 @@ class ShardRepair:
         """
         grid, written = self.storage.grid, []
         listed = self.index.files if self.index is not None else {}
-        for shard in range(grid.shard_count):
+        named = (grid.shard_of(name.removeprefix(f"{LEVEL}/")) for name in damaged)
+        restored = {number // grid.per_shard for number in self._chunks}
+        for shard in sorted(restored.union(shard for shard in named if shard is not None)):
             numbers, name = grid.numbers(shard), self.storage.shard_path(shard)
-            if name not in damaged and not any(number in self._chunks for number in numbers):
-                continue
             pieces, whole = [], 0
             for number in numbers:
                 piece, entry = self._chunks.get(number), listed.get(grid.chunk_name(number))

@@ -11,7 +11,7 @@ from photon_gpu.store import manifest
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY
 from photon_gpu.store.ome_zarr.metadata import load
-from photon_gpu.store.ome_zarr.shards import ShardGrid
+from photon_gpu.store.ome_zarr.shards import MOST_PER_SHARD, ShardGrid
 
 SHARDS = "shards"
 """Key of a marker: shape, chunks and chunks per shard of the OME-Zarr movie that is written."""
@@ -32,7 +32,7 @@ def grid_of(data: bytes, url: str) -> ShardGrid:
         shape, sizes = content["shape"], [*content["shape"], *inner, *outer]
         whole = all(type(size) is int and 1 <= size < 1 << 48 for size in sizes)
         same_axes = len(shape) == len(inner) == len(outer) and inner[1:] == outer[1:]
-        if not whole or not same_axes or outer[0] % inner[0] or outer[0] // inner[0] > 1 << 24:
+        if not whole or not same_axes or outer[0] % inner[0] or outer[0] // inner[0] > MOST_PER_SHARD:
             raise ValueError(f"chunks {str(inner)[:60]} in shards {str(outer)[:60]}")
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CorruptDataError(f"{url}: 0/zarr.json states no shards of photon_gpu: {error!r}") from error
@@ -77,6 +77,7 @@ def shards_of_manifest(index: Manifest) -> ShardGrid | None:
 
 def _checked(shape: list[int], chunks: list[int], per_shard: int) -> ShardGrid:
     sizes = [*shape, *chunks, per_shard]
-    if len(shape) != len(chunks) or not all(type(size) is int and 1 <= size < 1 << 48 for size in sizes):
+    whole = all(type(size) is int and 1 <= size < 1 << 48 for size in sizes)
+    if len(shape) != len(chunks) or not whole or per_shard > MOST_PER_SHARD:
         raise ValueError(f"chunks {str(chunks)[:60]} of {str(shape)[:60]}")
     return ShardGrid(tuple(shape), tuple(chunks), per_shard)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import google_crc32c
 import numpy as np
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.store.chunk_grid import ChunkGrid
+from photon_gpu.store.chunk_grid import ChunkGrid, chunk_number
 
 SHARD_BYTES = 250_000_000
 """Least raw bytes of a shard, unless the movie is shorter or one chunk has more."""
 
+MOST_PER_SHARD = 1 << 24
+"""Most chunks of a shard."""
+
 _ABSENT = (1 << 64) - 1
-_CRC_BYTES = 4
+INDEX_ENTRY_BYTES, _CRC_BYTES = 16, 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class ShardGrid(ChunkGrid):
     @classmethod
     def recorded(cls, shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> ShardGrid:
         """Choose the number of chunks of a shard for a movie that grows."""
-        return cls(shape, chunks, -(-SHARD_BYTES // (math.prod(chunks) * itemsize)))
+        whole = -(-SHARD_BYTES // (math.prod(chunks) * itemsize))
+        return cls(shape, chunks, min(whole, MOST_PER_SHARD))
 
     def shard_name(self, chunk: int) -> str:
         """Return the name of the shard of a chunk, within the folder of the array."""
@@ -78,13 +83,22 @@ class ShardGrid(ChunkGrid):
 
     def sizes(self, shard: int, files: Mapping[str, Sequence[Any]]) -> list[int]:
         """Return the sizes of the chunks of a shard by their manifest entries; empty if one is not listed."""
-        names = [self.chunk_name(number) for number in self.numbers(shard)]
-        return [files[name][0] for name in names] if all(name in files for name in names) else []
+        sizes = []
+        for number in self.numbers(shard):
+            if (entry := files.get(self.chunk_name(number))) is None:
+                return []  # at the first, since metadata may state any number of chunks
+            sizes.append(entry[0])
+        return sizes
+
+    def shards_with(self, names: Iterable[str]) -> list[int]:
+        """Return the numbers of the shards that hold chunks of these names."""
+        numbers = {number for name in names if (number := chunk_number(name)) is not None}
+        return sorted({number // self.per_shard for number in numbers if number < self.chunk_count})
 
     @property
     def index_bytes(self) -> int:
         """Bytes of the index at the end of each shard."""
-        return 16 * self.per_shard + _CRC_BYTES
+        return INDEX_ENTRY_BYTES * self.per_shard + _CRC_BYTES
 
 
 def pack_index(sizes: Sequence[int], per_shard: int) -> bytes:
@@ -99,6 +113,15 @@ def pack_index(sizes: Sequence[int], per_shard: int) -> bytes:
     entries[: len(sizes), 0] = np.cumsum([0, *sizes[:-1]])
     data = entries.tobytes()
     return data + int(google_crc32c.value(data)).to_bytes(_CRC_BYTES, "little")
+
+
+def places(sizes: Sequence[int]) -> list[tuple[int, int] | None]:
+    """Return offset and size of chunks of these sizes that lie back to back.
+
+    >>> places([5, 7])
+    [(0, 5), (5, 7)]
+    """
+    return list(zip(accumulate(sizes, initial=0), sizes, strict=False))
 
 
 def unpack_index(data: bytes, grid: ShardGrid, name: str) -> list[tuple[int, int] | None]:

@@ -33,11 +33,13 @@ from photon_gpu.store.ome_zarr.grids import (
     shards_of_manifest,
 )
 from photon_gpu.store.ome_zarr.metadata import array_json, folder_files, load
-from photon_gpu.store.ome_zarr.shards import ShardGrid, pack_index, unpack_index
+from photon_gpu.store.ome_zarr.shards import INDEX_ENTRY_BYTES, ShardGrid, pack_index, places, unpack_index
 from photon_gpu.store.storage import LARGEST_FILE, Storage, store_errors
 
 SUFFIX = ".ome.zarr"
 CONTAINERS = ("folder", "ome-zarr")
+
+_MANY_CHUNKS = 1024
 
 LEVEL = "0"
 """Folder of the array, below the group."""
@@ -263,6 +265,11 @@ class OmeZarrStorage(Storage):
             self._indexes[shard] = self._stored_index(shard)
         return self._indexes[shard]
 
+    def _entry(self, number: int) -> tuple[int, int] | None:
+        entries = self.index(number // self.grid.per_shard)
+        at = number % self.grid.per_shard
+        return entries[at] if at < len(entries) else None
+
     def trust(self, index: Manifest | None) -> None:
         """Find chunks by their sizes in a manifest, not by the indexes of shards; None ends that."""
         self._indexes, self._trusts_manifest = {}, index is not None
@@ -272,10 +279,9 @@ class OmeZarrStorage(Storage):
         if grid is None:
             return
         self._grid = grid
-        for shard in range(self.grid.shard_count):
+        for shard in self.grid.shards_with(index.files):
             if sizes := self.grid.sizes(shard, index.files):
-                packed = pack_index(sizes, self.grid.per_shard)
-                self._indexes[shard] = unpack_index(packed, self.grid, self.url)
+                self._indexes[shard] = places(sizes)
 
     def shard_entry(self, shard: int, files: Mapping[str, Sequence[Any]]) -> list[Any]:
         """Return the manifest entry of a stored shard, all of whose bytes are compared with ``files``.
@@ -335,7 +341,7 @@ class OmeZarrStorage(Storage):
     def stored_piece(self, number: int) -> bytes:
         """Return what there is of a chunk in its shard, perhaps too little or nothing."""
         try:
-            entry = self.index(number // self.grid.per_shard)[number % self.grid.per_shard]
+            entry = self._entry(number)
             if entry is None:
                 return b""
             return self._range(self.shard_path(number // self.grid.per_shard), entry[0], sum(entry))
@@ -354,9 +360,7 @@ class OmeZarrStorage(Storage):
         grid = self.grid
         if not 0 <= number < grid.chunk_count:
             raise FileNotFoundError(f"{self.url}: no chunk {number}")
-        shard = number // grid.per_shard
-        entry = self.index(shard)[number % grid.per_shard]
-        name = self.shard_path(shard)
+        entry, name = self._entry(number), self.shard_path(number // grid.per_shard)
         if entry is None:
             raise FileNotFoundError(f"{self.url}/{name} does not hold chunk {number}")
         offset, size = entry
@@ -408,10 +412,21 @@ class OmeZarrStorage(Storage):
         if stored == ARRAY_JSON:
             return [ATTRIBUTES]
         if self._grid is not None and (shard := self._grid.shard_of(name)) is not None:
-            return [self._grid.chunk_name(number) for number in self._grid.numbers(shard)]
+            numbers = self._grid.numbers(shard)
+            if len(numbers) > _MANY_CHUNKS:  # as many as its index can list, not what metadata state
+                numbers = numbers[: self._size(stored) // INDEX_ENTRY_BYTES]
+            return [self._grid.chunk_name(number) for number in numbers]
         records = frame_records.chunk_of(name) is not None
         own = records or (recorded if chunk_number(name) is not None else "/" not in name)
         return [name if own else f"/{stored}"]
+
+    def _size(self, name: str) -> int:
+        """Size of a file by its name below the root; 0 if it is gone."""
+        try:
+            with store_errors(lambda: f"looking for {self.url}/{name}", self.store):
+                return int(self.fs.size(f"{self.root}/{name}") or 0)
+        except FileNotFoundError:
+            return 0
 
     def shard_path(self, shard: int) -> str:
         """Return the name of a shard below the root."""
