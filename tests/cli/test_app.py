@@ -1,5 +1,7 @@
 """The frame: listing, lazy loading, errors in one line, exit codes, interrupts."""
 
+import functools
+import importlib
 import json
 import os
 import signal
@@ -151,6 +153,22 @@ def test_an_interrupt_outside_of_a_command_is_one_sentence_too(place, cli, store
     monkeypatch.setattr(f"photon_gpu.cli.{place}", stopped)
     ran = cli("info", "ok.zarr")
     assert (ran.code, ran.err) == (130, "error: stopped before it was done; run it again\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_interrupt_of_any_command_says_what_it_leaves(name, cli, monkeypatch):
+    module = importlib.import_module(COMMANDS[name].module)
+    right = getattr(module, name)
+
+    @functools.wraps(right)
+    def stopped(*args, **options):
+        raise KeyboardInterrupt(2)
+
+    monkeypatch.setattr(module, name, stopped)
+    needed = [one for one in load(name).params if one.required and one.param_type_name == "argument"]
+    ran = cli(name, *("a" for one in needed for _ in range(max(one.nargs, 2 if one.nargs < 0 else 1))))
+    assert (ran.code, ran.out) == (130, "")
+    assert ran.err == f"error: stopped before it was done; {COMMANDS[name].interrupted}\n"
 
 
 @pytest.mark.parametrize("name", ["out.npy", "out.zarr"])

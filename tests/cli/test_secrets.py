@@ -55,7 +55,7 @@ def written(folder):
 def test_no_command_tells_a_secret(cli, served, tmp_path):
     pytest.importorskip("aiohttp")
     src, dead = served["password"], served["dead"]
-    stored = f"memory://lab:{SECRET}@host/m.zarr"
+    stored, ome = (f"memory://lab:{SECRET}@host/m.{end}" for end in ("zarr", "ome.zarr"))
     store = (
         "--storage-option",
         f"secret={SECRET}",
@@ -73,6 +73,13 @@ def test_no_command_tells_a_secret(cli, served, tmp_path):
         ["encode", src, "a.zarr", *GAIN],  # there already
         ["encode", served["signed"], stored, *GAIN, *store, "--layout", "compact"],
         ["encode", served["signed"], stored, *GAIN, *store],
+        *(["encode", src, ome, *GAIN, *store, "--layout", "compact"] for _ in range(2)),
+        ["encode", src, f"memory://lab:{SECRET}@host/m.zarr", *GAIN, *store, "--container", "ome-zarr"],
+        *([command, ome, *store] for command in ("verify", "info", "estimate", "recover")),
+        ["repair", ome, src, *store],
+        ["report", src, ome, *store],
+        ["decode", ome, "out.ome.tif", *store],
+        ["record", src, f"memory://lab:{SECRET}@host/live.ome.zarr", *GAIN, *store],
         ["encode", src, "b.zarr", "--gain", 1],  # contradicted by the movie
         ["encode", src, stored, "--storage-option", SECRET],
         ["report", src, "a.zarr", "-o", "r.html", "-o", "r.json"],
