@@ -413,16 +413,19 @@ class LiveWriter:
         if not self._appending.acquire(timeout=self.config.close_seconds):
             self._abandoned.set()  # ends an append that waits for room in the queue
             self._appending.acquire()
+        closing = False
         try:
-            if self._closed:
-                return
-            self._closed = True
-        finally:
-            self._appending.release()
-        try:
+            try:
+                if self._closed:
+                    return
+                closing = self._closed = True
+            finally:
+                self._appending.release()
             self._pipeline.finish(self._submit_rest())
             self._end(finished=True)
         except BaseException as error:  # also an interrupt: the caller must learn where the frames are
+            if not closing:
+                raise
             self._end(finished=False)
             self._ledger.fail(error)  # wakes threads that wait until their frames are in the journal
             error.add_note(self._whereabouts(self._ledger.frames_in))

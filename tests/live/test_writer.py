@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -404,15 +405,16 @@ def test_an_error_while_encoding_is_told_by_append_and_by_close(tmp_path, monkey
     assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...].shape, (taken, 9, 11))
 
 
-def test_an_interrupt_while_closing_leaves_nothing_unsaid_and_recovery_finishes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["finish", "release"])
+def test_an_interrupt_while_closing_leaves_nothing_unsaid_and_recovery_finishes(tmp_path, where):
     movie = camera(20)
     live = begin(tmp_path / "m.zarr", movie, durability="frame", layout="lossless")
     live.append(movie)
-
-    def interrupted(frames):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(live._pipeline, "finish", interrupted)
+    stopped = Mock(side_effect=KeyboardInterrupt)
+    if where == "finish":
+        live._pipeline.finish = stopped
+    else:  # the lock is free, and nothing is finished yet
+        live._appending = Mock(release=stopped)
     with pytest.raises(KeyboardInterrupt) as caught:
         live.close()
     assert "photon_gpu.recover(" in caught.value.__notes__[0] and "0 are lost" in caught.value.__notes__[0]
