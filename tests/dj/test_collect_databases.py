@@ -13,6 +13,7 @@ from photon_gpu.dj import collect, record, stores
 from photon_gpu.dj.database_marks import MARK
 from photon_gpu.dj.databases import every_database, identify
 from photon_gpu.dj.references import ReferencesUnknownError, find_references
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from tests.support.dj_movies import RECORDING, check_rows, files, poisson
 from tests.support.dj_tables import declare
@@ -310,7 +311,8 @@ def test_every_store_is_marked_once_and_before_its_first_movie(dj, schema, store
 def test_a_recording_marks_its_location(dj, schema, store):
     store()
     table = declare(schema, RECORDING)
-    with record(table, {"recording_id": 1}, "movie", frame_shape=A.shape[1:], dtype=A.dtype) as live:
+    options = {"frame_shape": A.shape[1:], "dtype": A.dtype, "noise": NoiseModel()}
+    with record(table, {"recording_id": 1}, "movie", **options) as live:
         live.append(A)
     assert len(marks(dj.config.stores["imaging"]["location"])) == 1
 
