@@ -34,6 +34,7 @@ COMMANDS = {
     "choice.png": ["choose", "raw.npy", "--step", "0.5", "--redraws", "4", "--plot", "{}"],
     "movie.tif": ["decode", "movie.zarr", "{}", "--overwrite"],
     "movie.npy": ["decode", "movie.zarr", "{}", "--overwrite"],
+    "movie.h5": ["decode", "movie.zarr", "{}", "--overwrite"],
 }
 
 
@@ -60,7 +61,10 @@ def test_a_full_disk_leaves_the_old_file(stored, tmp_path, name):
     assert out.read_bytes() == OLD and os.listdir(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("name", ["report.html", "report.json", "report.png", "curve.pdf", "movie.tif"])
+@pytest.mark.parametrize(
+    "name",
+    ["report.html", "report.json", "report.png", "curve.pdf", "movie.tif", "movie.h5", "movie.nwb"],
+)
 def test_python_calls_leave_the_old_file_too(stored, tmp_path, monkeypatch, name):
     out = tmp_path / name
     out.write_bytes(OLD)
