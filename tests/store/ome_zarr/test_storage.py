@@ -14,7 +14,13 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, StoreExistsError
+from photon_gpu.errors import (
+    CorruptDataError,
+    InvalidInputError,
+    PhotonError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
 from photon_gpu.reader.export import export
 from photon_gpu.recording import Recording
 from photon_gpu.store.ome_zarr import shards
@@ -279,3 +285,27 @@ def test_a_shard_holds_at_least_a_quarter_of_a_gigabyte(monkeypatch):
     assert (grid.per_shard, grid.index_bytes) == (5, 84)
     assert shards.ShardGrid.of((250, 512, 512), (100, 512, 512), 2).per_shard == 3
     assert shards.ShardGrid.of((99, 9000, 9000), (9, 9000, 9000), 2).per_shard == 1
+
+
+def test_the_loser_of_two_overwrites_leaves_nothing(tmp_path):
+    url = tmp_path / "m.ome.zarr"
+    pg.encode(VALUES, url, **OPTIONS)
+
+    def replaced(done, total):
+        if done == total:
+            pg.encode(VALUES[:40], url, overwrite=True, **OPTIONS)
+
+    with pytest.raises(StoreExistsError, match="somebody else replaced it"):
+        pg.encode(VALUES[:20], url, overwrite=True, progress=replaced, **OPTIONS)
+    assert len(pg.open(url)) == 40 and [path.name for path in tmp_path.iterdir()] == ["m.ome.zarr"]
+
+
+def test_a_movie_that_a_killed_overwrite_left_beside_the_name_is_found_and_put_back(tmp_path):
+    url = tmp_path / "m.ome.zarr"
+    pg.encode(VALUES, url, **OPTIONS)
+    url.rename(tmp_path / "m.ome.zarr.new-0123456789ab")
+    for look in (pg.open, pg.verify):
+        with pytest.raises(StoreNotFoundError, match="new-0123456789ab.*recover"):
+            look(url)
+    assert pg.recover(url).put_back == "m.ome.zarr.new-0123456789ab"
+    assert pg.verify(url, deep=True).ok and [path.name for path in tmp_path.iterdir()] == ["m.ome.zarr"]
