@@ -260,12 +260,17 @@ def _command(connection, words, stderr):
     cli.main()
 
 
-def interrupted(folder, chance, *words):
-    """Run a command and interrupt it at a random moment; it ends in words. Returns whether it was stopped."""
+def interrupted(folder, chance, *words, begun=None):
+    """Run a command and interrupt it at a random moment; it ends in words. Returns whether it was stopped.
+
+    The moment comes after there is something at the path ``begun``, if one is given.
+    """
     stderr = folder / "stderr"
     stderr.unlink(missing_ok=True)
     here, child = in_child(_command, list(words), str(stderr))
     assert here.poll(60)
+    while begun is not None and not begun.exists() and child.is_alive():
+        time.sleep(0.001)
     time.sleep(chance.random() * chance.choice([0.02, 0.1, 0.5]))
     with contextlib.suppress(ProcessLookupError):  # it ended before
         os.kill(child.pid, signal.SIGINT)
@@ -303,6 +308,15 @@ def interrupts(folder, chance):
     if list(Path(spool).glob("*/recording.json*")):
         interrupted(folder, chance, "recover", spool)
         recovered(movie, spool, count, sum(BATCHES))
+    growing, url, spool = folder / "camera.raw", str(folder / "r.zarr"), str(folder / "r.spool")
+    growing.write_bytes(frames(0, 31).tobytes())  # the recording waits for more
+    record_it = ["record", str(growing), url, "--shape", "6,7", "--durability", "frame", "--spool", spool]
+    interrupted(folder, chance, *record_it, *options, begun=Path(spool))
+    if list(Path(spool).glob("*/recording.json*")):
+        pg.recover(spool)
+    if Path(url).exists():
+        found = pg.open(url, workers=1).counts[...]
+        assert new(found, frames(0, len(found)))
     assert not list(folder.rglob(".partial-*"))
 
 
