@@ -408,12 +408,12 @@ def _started(pid):
 
 @pytest.mark.parametrize("noise", [[COUNTER, pg.NoiseModel(variance=2.0)], "auto"])
 def test_channels_keep_their_models_in_a_recording_that_was_killed(tmp_path, noise):
-    light = np.random.default_rng(3).uniform(3.0, 40.0, (2, 32, 32))
-    frames = np.random.default_rng(4).poisson(light, (60, 2, 32, 32)).astype("uint16")
+    light = np.random.default_rng(3).uniform(3.0, 40.0, (2, 64, 64))
+    frames = np.random.default_rng(4).poisson(light, (60, 2, 64, 64)).astype("uint16")
     options = {"axes": "tcyx", "chunk_frames": 20, "layout": "compact", "durability": "frame", "workers": 1}
     live = pg.LiveWriter(
         tmp_path / "m.zarr",
-        frame_shape=(2, 32, 32),
+        frame_shape=(2, 64, 64),
         dtype="uint16",
         noise=noise,
         spool=tmp_path / "s",
