@@ -13,7 +13,7 @@ from photon_gpu.estimate.diagnostics import Finding, Severity
 from photon_gpu.estimate.line import NoiseLine
 from photon_gpu.estimate.value_histogram import HistogramLevels
 
-PLANES, ALTERNATION, STRETCHED = "planes", "alternation", "stretched frames"
+PLANES, ALTERNATION, STRETCHED, BENT = "planes", "alternation", "stretched frames", "bent curve"
 """Names of findings that others refer to."""
 
 PROCESSED = frozenset(
@@ -30,6 +30,7 @@ PROCESSED = frozenset(
         "spectrum",
         "uneven levels",
         STRETCHED,
+        BENT,
     }
 )
 """Names of findings that, as a WARN, say that the data were processed."""
@@ -46,6 +47,9 @@ ROWS_CORRELATED, ROWS_SMOOTHED = 0.04, 0.06
 UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
+# Bend of a curve, and excess kurtosis with it, that no detector makes. A gamma of 1.5 makes 0.027 and 0.99 or
+# more; raw cameras with fixed patterns reach 0.024, with a kurtosis of 0.13.
+TOO_BENT, TOO_SURE, LONG_TAILED = 0.02, 8.0, 0.5
 DILUTED = 0.03
 _SURE = 5.0  # Standard errors; motion and bleaching make differences of 4 to 5 on raw movies.
 # Limits of the cross checks. In 300 raw simulated movies, no third cumulant was outside of 1 to 2 by 4
@@ -270,8 +274,13 @@ def _ranges(curve: Curve, line: NoiseLine) -> tuple[list[str], float, float, flo
     return ranges, worst, top, float(samples[far].sum()) / max(float(samples.sum()), 1.0)
 
 
-def straightness(curve: Curve, line: NoiseLine, bend: float, error: float) -> Iterator[Finding]:
-    """Warn if the photon-transfer curve is not a line; say where, and what may bend it."""
+def straightness(
+    curve: Curve, line: NoiseLine, bend: float, error: float, structure: float, moments: Moments
+) -> Iterator[Finding]:
+    """Warn if the photon-transfer curve is not a line; say where, and what may bend it.
+
+    ``structure`` is the share of the changes that neighbours have in common: flicker and motion.
+    """
     ranges, worst, top, share = _ranges(curve, line)
     if not ranges:
         return
@@ -292,6 +301,16 @@ def straightness(curve: Curve, line: NoiseLine, bend: float, error: float) -> It
         f"the photon-transfer curve is not a line: variance {', '.join(ranges[:4])}"
         f"{' ...' if len(ranges) > 4 else ''} ({share:.1%} of the samples).{cause}",
     )
+    long_tailed = moments.kurtosis - 4 * moments.kurtosis_error > LONG_TAILED
+    if severity == "WARN" and bend > max(TOO_BENT, TOO_SURE * error) and structure < MOVING and long_tailed:
+        yield _finding(
+            BENT,
+            "WARN",
+            bend,
+            f"the curve bends upwards as noise of {np.sqrt(bend):.0%} of the light in each pixel alone would "
+            f"bend it, with outliers (excess kurtosis {moments.kurtosis:.2f}) that no detector makes: a "
+            "gamma curve or another curve stretched the bright values. Estimate and store the raw recording.",
+        )
 
 
 def excess(

@@ -354,7 +354,7 @@ def _judge(
     smooth = any(f.name.startswith("correlation") and f.severity == "REFUSE" for f in findings)
     shared = 0.0 if smooth or pairs == "space" else share
     findings += checks.structure(shared, float(weight.sum() / cells.count.sum()), subtracted)
-    findings += checks.straightness(fitted.curve, line, *fitted.bend)
+    findings += checks.straightness(fitted.curve, line, *fitted.bend, shared, moments)
     skew = moments.skewness, moments.skewness_error
     findings += checks.excess(*skew, *fitted.bend, share)
     if pairs == "time":

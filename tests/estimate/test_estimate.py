@@ -223,6 +223,15 @@ def test_a_straight_curve_has_no_bend(photons, frames, size):
     assert abs(result.bend) < 3.5 * result.bend_error
 
 
+def test_a_gamma_curve_is_told_from_flicker_that_pixels_share():
+    frames = detect(still(frames=100)).astype(float)
+    unit = (frames - frames.min()) / (frames.max() - frames.min())
+    assert "bent curve" in estimate_noise((1000 * unit**1.5).astype("f4")).processed
+    rng = np.random.default_rng(0)
+    flicker = 1 + 0.2 * rng.standard_normal((100, 1, 1)).clip(-3, 3)
+    assert "bent curve" not in estimate_noise(detect(still(frames=100) * flicker)).processed
+
+
 def test_a_compressed_curve_is_told_and_where():
     light = still(frames=200, low=1, high=200)
     squeezed = 2000 * np.tanh(detect(light, offset=0) / 2000)

@@ -7,10 +7,13 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import photon_gpu as pg
 from photon_gpu.errors import BatchError, InvalidInputError, PhotonWarning
 from tests.support.detectors import detect, still
+from tests.support.microscopes import raw
+from tests.support.processing import processed
 
 STATED = pg.NoiseModel(gain=8.0, offset=100.0, variance=36.0)
 
@@ -67,3 +70,46 @@ def test_a_recording_keeps_every_bit_unless_it_is_accepted(rescaled, tmp_path, a
 
 def test_a_movie_to_insert_takes_the_setting():
     assert pg.movie(np.zeros((4, 8, 8), np.uint16), accept_processed=True).settings.accept_processed
+
+
+@pytest.fixture(scope="module")
+def raw_movie() -> np.ndarray:
+    return raw(2000, detector="ccd", gain=20.0, photons=15.0, trouble="still", frames=96).frames
+
+
+def sharpened_in_time(frames: np.ndarray) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(frames.astype(float), (3, 0, 0))
+    return np.rint(smooth + 1.15 * (frames - smooth)).astype(np.uint16)
+
+
+def gamma(frames: np.ndarray) -> np.ndarray:
+    """Stored as floats, which have no levels that could be uneven."""
+    low, high = float(frames.min()), float(frames.max())
+    return (1000 * ((frames - low) / (high - low)) ** 1.5).astype(np.float32)
+
+
+WARNED = {
+    "gamma": (gamma, "bent curve"),
+    "gamma 1.5": (lambda frames: processed("gamma 1.5", frames, 0), "uneven levels"),
+    "stretch per frame": (lambda frames: processed("stretch per frame", frames, 0), "stretched frames"),
+    "sharpened in time": (sharpened_in_time, "spectrum"),
+}
+
+
+@pytest.mark.parametrize("kind", WARNED)
+def test_each_kind_that_a_warning_names_is_asked_for(kind, raw_movie, tmp_path):
+    process, name = WARNED[kind]
+    with pytest.raises(InvalidInputError, match=rf"looks? processed \(.*{name}.*accept_processed=True"):
+        pg.encode(process(raw_movie), tmp_path / "m.zarr")
+    assert not (tmp_path / "m.zarr").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PhotonWarning)
+        pg.encode(process(raw_movie), tmp_path / "m.zarr", accept_processed=True, check=False)
+    assert name in accepted(tmp_path / "m.zarr")
+
+
+@pytest.mark.parametrize("kind", ["z-score", "interleaved", "sqrt"])
+def test_each_kind_that_has_no_noise_model_is_an_error_even_if_accepted(kind, raw_movie, tmp_path):
+    with pytest.raises(InvalidInputError, match="its noise cannot be modelled"):
+        pg.encode(processed(kind, raw_movie, 0), tmp_path / "m.zarr", accept_processed=True)
+    assert not (tmp_path / "m.zarr").exists()

@@ -139,6 +139,8 @@ def test_pixels_of_even_light_have_means_that_differ_by_their_noise():
 def test_frames_stretched_one_by_one_are_told_from_saturated_ones():
     frames = processed("stretch per frame", shot().frames, 0)
     assert stretched(windows_of(frames), 0, 255)
+    moving = raw(2003, detector="ccd", gain=20.0, photons=40.0, trouble="motion", frames=160).frames
+    assert stretched(windows_of(processed("stretch per frame", moving, 3)), 0, 255)
     cut = np.clip(shot().frames, 300, 700)
     assert not stretched(windows_of(cut), 300, 700)
     stuck = shot().frames.copy()

@@ -13,6 +13,8 @@ import zarr
 
 import photon_gpu as pg
 from tests.support.folders import tree
+from tests.support.microscopes import raw
+from tests.support.processing import processed
 
 
 def test_a_tiff_goes_in_and_its_counts_come_back(cli, counts, tmp_path):
@@ -346,3 +348,15 @@ def test_a_model_that_the_movie_contradicts_is_refused_in_the_words_of_the_shell
     assert cli("encode", "ccd.npy", "ccd.zarr", "--gain", 1, "--trust-noise", "--check", "off").code == 0
     assert cli("encode", "ccd.npy", "measured.zarr").code == 0
     assert pg.open(tmp_path / "measured.zarr").noise.gain == pytest.approx(0.667, rel=0.1)
+
+
+def test_processed_data_are_an_error_unless_accepted(cli, tmp_path):
+    frames = raw(2000, detector="ccd", gain=20.0, photons=15.0, trouble="still", frames=96).frames
+    np.save(tmp_path / "stretched.npy", processed("stretch per frame", frames, 0))
+    ran = cli("encode", "stretched.npy", "m.zarr")
+    assert ran.code == 2 and "stretched frames" in ran.err and "--accept-processed" in ran.err
+    assert not (tmp_path / "m.zarr").exists()
+    assert cli("encode", "stretched.npy", "m.zarr", "--accept-processed", "--check", "off").code == 0
+    assert json.loads((tmp_path / "m.zarr" / ".zattrs").read_text())["accepted_processed"] == [
+        "stretched frames"
+    ]
