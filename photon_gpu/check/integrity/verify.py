@@ -130,7 +130,7 @@ class Check:
         """Read the three metadata files and return the names of the files to check."""
         self.names = set(self.storage.names())
         chunks = {name for name in self.names if chunk_number(name) is not None}
-        if not chunks and not self.names & {ARRAY, ATTRIBUTES, manifest.NAME}:
+        if not chunks and not self.names & {ARRAY, ATTRIBUTES, manifest.NAME, MARKER}:
             beside = left_behind_text(self.storage)
             raise StoreNotFoundError(
                 f"{self.storage.url}: no movie is there ({len(self.names)} "

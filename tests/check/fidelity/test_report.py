@@ -94,7 +94,7 @@ def test_png_and_json(found, tmp_path):
     assert kept["verdict"] == found.verdict == "PASS"
     assert {line["name"] for line in kept["lines"]} == set(LIMITS)
     assert all(line["reason"] and line["title"] for line in kept["lines"])
-    with pytest.raises(InvalidInputError, match=r"\.html, \.png or \.json"):
+    with pytest.raises(InvalidInputError, match=r"\.html, \.png and \.json"):
         found.save(tmp_path / "r.pdf")
 
 
@@ -197,7 +197,7 @@ def test_regions_may_be_given(cells):
     labels[10:20, 10:20], labels[30:40, 50:60] = 7, 9
     report = pg.fidelity(raw, "memory://report.zarr", regions=labels)
     assert "in 2 regions" in report["dff"].found
-    with pytest.raises(InvalidInputError, match="regions of shape"):
+    with pytest.raises(InvalidInputError, match="regions have shape"):
         pg.fidelity(raw, "memory://report.zarr", regions=labels[:, :5])
 
 
