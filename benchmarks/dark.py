@@ -23,7 +23,7 @@ from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.information import information_kept
 from photon_gpu.settings import PRESETS
 from photon_gpu.store.durable import replacing
-from photon_gpu.writer.peak_choice import chosen_peaks
+from photon_gpu.writer.photon_peak_choice import chosen_peaks
 
 GAIN, OFFSET = 100.0, 500.0
 READ_NOISES = (0.1, 0.2, 0.3, 0.4)

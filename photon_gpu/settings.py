@@ -17,7 +17,7 @@ from photon_gpu.engine.codec.predictors import NAMES as PREDICTORS
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import check_backend_name
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.model.peak_code_table import check_peaks
+from photon_gpu.engine.model.photon_peak_code_table import check_peaks
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import ProgressBar

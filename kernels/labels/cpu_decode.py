@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.kernels.cpu import dequantize_phased
 from photon_gpu.kernels.cpu_cache import jit
+from photon_gpu.kernels.labels.blosc_blocks import FrameBlocks
 from photon_gpu.kernels.labels.blosc_calls import blosc_decompress
-from photon_gpu.kernels.labels.frame_blocks import FrameBlocks
 
 _RUN = 2048  # labels that are converted at a time, so that their numbers stay in the cache
 _HEADER = 16

@@ -8,7 +8,7 @@ import socket
 from functools import cache
 from typing import Any
 
-from photon_gpu.engine.runtime.process import runs, start_of
+from photon_gpu.engine.runtime.process_alive import runs, start_of
 from photon_gpu.store.storage import Storage
 
 MARKER = ".photon-writing"

@@ -17,7 +17,7 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.channel_payloads import MOST_CHANNELS
 from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.model.peak_code_table import check_peaks
+from photon_gpu.engine.model.photon_peak_code_table import check_peaks
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
 from photon_gpu.recording import axis_names

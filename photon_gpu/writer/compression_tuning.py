@@ -32,7 +32,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import AUTO, EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.select.selected import by_channel
-from photon_gpu.writer.peak_choice import chosen_peaks
+from photon_gpu.writer.photon_peak_choice import chosen_peaks
 
 _MIB = 1 << 20
 _LOOKED_AT = 1 << 21  # Pixels of each part of the sample in which clipping levels are looked for.

@@ -44,7 +44,7 @@ from photon_gpu.writer.scheduler import ChunkScheduler
 from photon_gpu.writer.source_deletion import Deletable, drop_source
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.lines import ReportLine
+    from photon_gpu.check.fidelity.report_lines import ReportLine
 
 
 def encode(

@@ -27,8 +27,8 @@ from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.lines import ReportLine
     from photon_gpu.check.fidelity.pixel_checks import PixelComparison
+    from photon_gpu.check.fidelity.report_lines import ReportLine
 
 SAMPLE_PIXELS = 1 << 18
 _EXACT = ("escaped", "inverse", "clipped")

@@ -5,8 +5,8 @@ from dataclasses import fields
 
 import pytest
 
+from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.encode import EncodeOptions
-from photon_gpu.cli.options.groups import grouped
 from photon_gpu.cli.options.record import RecordOptions
 from photon_gpu.cli.options.running import Json
 from photon_gpu.cli.options.store import is_remote

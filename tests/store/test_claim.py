@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from photon_gpu.engine.runtime.process import start_of
+from photon_gpu.engine.runtime.process_alive import start_of
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import ARRAY, MARKER, Claim
@@ -167,7 +167,7 @@ def test_a_writer_is_alive_while_its_own_process_runs_and_no_longer():
 def test_a_forked_process_says_when_it_started_itself():
     code = """
 import os, time
-from photon_gpu.engine.runtime.process import start_of
+from photon_gpu.engine.runtime.process_alive import start_of
 from photon_gpu.store.marker import started
 assert started() == {"started": start_of(os.getpid())}
 time.sleep(0.05)

@@ -14,8 +14,8 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, of_channels, skipped, verdict
 from photon_gpu.check.fidelity.pixel_checks import PixelComparison
+from photon_gpu.check.fidelity.report_lines import LIMITS, ReportLine, measured, of_channels, skipped, verdict
 from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.check.fidelity.sample import Sample, pieces, take
 from photon_gpu.engine.codec.encoding import noise_of_channels

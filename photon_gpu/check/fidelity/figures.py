@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.figure_data import FidelityFacts, Pictures
-from photon_gpu.check.fidelity.lines import LIMITS
+from photon_gpu.check.fidelity.report_lines import LIMITS
 from photon_gpu.plots import (
     BLUE,
     GREEN,

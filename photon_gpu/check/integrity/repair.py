@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.integrity.container_repair import ShardRepair, container_entries, stored_metadata
+from photon_gpu.check.integrity.ome_zarr_repair import ShardRepair, container_entries, stored_metadata
 from photon_gpu.check.integrity.result import Problem, Verification
 from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.dispatch import get_backend

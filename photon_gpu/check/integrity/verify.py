@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from photon_gpu.check.integrity.container import container_problems
+from photon_gpu.check.integrity.ome_zarr_container import container_problems
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor

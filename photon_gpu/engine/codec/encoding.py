@@ -14,7 +14,7 @@ from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
 from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
 from photon_gpu.engine.model.code_table import PHASES, CodeTable, check_step, dtype_name
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.model.peak_code_table import PeakCodeTable, check_peaks
+from photon_gpu.engine.model.photon_peak_code_table import PeakCodeTable, check_peaks
 from photon_gpu.errors import InvalidInputError
 
 _NO_PREDICTOR = Predictor(name="none")

@@ -15,7 +15,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.model.peak_code_table import PeakCodeTable
+from photon_gpu.engine.model.photon_peak_code_table import PeakCodeTable
 
 MARKS = 4
 """Labels of clipping levels lie on a grid this many times finer than the step."""
@@ -31,7 +31,7 @@ class ClippedCodeTable(CodeTable):
     clipping : ClippingLevels
     peaks : int
         Number of photon peaks with bins of their own;
-        see :class:`~photon_gpu.engine.model.peak_code_table.PeakCodeTable`.
+        see :class:`~photon_gpu.engine.model.photon_peak_code_table.PeakCodeTable`.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, error_text
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import MARKER, Claim, read_marker
-from photon_gpu.store.ome_zarr.recording import RecordedShards
+from photon_gpu.store.ome_zarr.live_chunks import RecordedShards
 from photon_gpu.store.storage import Storage
 
 _PATIENCE_SECONDS = 5.0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check import failed_checks
-from photon_gpu.check.fidelity.lines import ReportLine
+from photon_gpu.check.fidelity.report_lines import ReportLine
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for

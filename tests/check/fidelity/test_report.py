@@ -12,7 +12,7 @@ import photon_gpu as pg
 from photon_gpu.check.fidelity import lines as line_module
 from photon_gpu.check.fidelity.figures import PANELS, svg
 from photon_gpu.check.fidelity.levels import expected_variance
-from photon_gpu.check.fidelity.lines import LIMITS, Limit, ReportLine, verdict
+from photon_gpu.check.fidelity.report_lines import LIMITS, Limit, ReportLine, verdict
 from photon_gpu.check.fidelity.sample import neighbours, plan
 from photon_gpu.check.fidelity.traces import agreement, smooth
 from photon_gpu.errors import CorruptDataError, InvalidInputError

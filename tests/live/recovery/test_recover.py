@@ -401,7 +401,7 @@ def test_a_process_that_has_the_number_of_the_writer_does_not_keep_recovery_away
 
 
 def _started(pid):
-    from photon_gpu.engine.runtime.process import start_of
+    from photon_gpu.engine.runtime.process_alive import start_of
 
     return {"started": start_of(pid)}
 

@@ -9,8 +9,8 @@ import typer
 
 from photon_gpu.cli import console
 from photon_gpu.cli.numba_import import import_numba
+from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.encode import EncodeOptions
-from photon_gpu.cli.options.groups import grouped
 from photon_gpu.cli.options.running import RUNNING, Debug, Json
 from photon_gpu.cli.options.source import Sources, TimedReadOptions
 from photon_gpu.cli.options.store import (

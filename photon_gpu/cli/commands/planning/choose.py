@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from photon_gpu.cli import console
+from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.encode import Preset
-from photon_gpu.cli.options.groups import grouped
 from photon_gpu.cli.options.noise import TriedGain, TriedOffset, TriedVariance, TrustNoise, noise_model
 from photon_gpu.cli.options.running import Backend, Debug, Json, Workers
 from photon_gpu.cli.options.source import ReadOptions, Sources

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_gpu.cli import console
-from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.record import RecordOptions
 from photon_gpu.cli.options.running import Debug, Json
 from photon_gpu.cli.options.source import FeedOptions

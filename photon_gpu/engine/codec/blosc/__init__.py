@@ -1,8 +1,8 @@
 """Compress and decompress Blosc frames."""
 
 from photon_gpu.engine.codec.blosc.blocks import Blocks, BlocksPart
+from photon_gpu.engine.codec.blosc.blosc_settings import Compressor
 from photon_gpu.engine.codec.blosc.compression import compress, compress_blocks, compress_bytes
-from photon_gpu.engine.codec.blosc.compressor import Compressor
 from photon_gpu.engine.codec.blosc.decompression import decompress, decompress_span, frame_blocks
 from photon_gpu.engine.codec.blosc.frame import MAX_BYTES, frame_sizes
 

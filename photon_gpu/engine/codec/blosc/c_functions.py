@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.blosc.compressor import Compressor
+from photon_gpu.engine.codec.blosc.blosc_settings import Compressor
 from photon_gpu.engine.codec.blosc.frame import HEADER, frame_sizes
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.errors import CorruptDataError, InvalidInputError

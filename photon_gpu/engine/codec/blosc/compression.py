@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.blosc.blosc_settings import Compressor
 from photon_gpu.engine.codec.blosc.c_functions import encode
-from photon_gpu.engine.codec.blosc.compressor import Compressor
 from photon_gpu.engine.codec.blosc.frame import HEADER, MAX_BYTES, MEMCPYED, UNSPLIT, join_frames
 from photon_gpu.engine.codec.blosc.huffman import huffman_frame, try_huffman
 from photon_gpu.engine.runtime.buffers import Buffers, bytes_of

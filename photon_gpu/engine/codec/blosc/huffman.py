@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.blosc.blosc_settings import Compressor
 from photon_gpu.engine.codec.blosc.c_functions import encode
-from photon_gpu.engine.codec.blosc.compressor import Compressor
 from photon_gpu.engine.codec.blosc.frame import HEADER
 from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import Split

@@ -8,7 +8,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.writer.peak_choice import chosen_peaks
+from photon_gpu.writer.photon_peak_choice import chosen_peaks
 from tests.support.detectors import resolved_photons
 
 

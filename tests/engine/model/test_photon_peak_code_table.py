@@ -10,7 +10,7 @@ from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
 from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.information import information_kept
-from photon_gpu.engine.model.peak_code_table import PeakCodeTable
+from photon_gpu.engine.model.photon_peak_code_table import PeakCodeTable
 from photon_gpu.errors import InvalidInputError
 
 DARK = pg.NoiseModel(gain=100.0, offset=500.0, variance=625.0)

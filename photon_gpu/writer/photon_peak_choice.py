@@ -13,7 +13,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.information import DARK_PHOTONS, information_kept
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.model.peak_code_table import LEAST_GAIN, MOST_PEAKS
+from photon_gpu.engine.model.photon_peak_code_table import LEAST_GAIN, MOST_PEAKS
 
 _MOST_READ_NOISE = 0.3  # Photons, as the values show it; above it, the grid keeps as much.
 _LEAST_KEPT = 0.98  # Of the information about the light, at each of the lights below.
