@@ -25,12 +25,22 @@ _config: Any = numba.config
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a kernel without Python's lock and without fastmath; cache it in :func:`cache_folder`."""
+    _fork_between_compilations()
     before = _config.CACHE_DIR
     _config.CACHE_DIR = str(cache_folder())  # read once, when the kernel's cache is made
     try:
         return numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")(function)
     finally:
         _config.CACHE_DIR = before
+
+
+@functools.cache
+def _fork_between_compilations() -> None:
+    """Let a fork wait for Numba's compiler, whose lock a child could never take otherwise."""
+    from numba.core.compiler_lock import global_compiler_lock as lock
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -121,18 +120,8 @@ def _loaded(name: str) -> Backend:
         reference = importlib.import_module("photon_gpu.kernels.reference")
         logger.warning("numba cannot be loaded (%s): the slow reference kernels are used", error)
         return Backend("numpy", reference, f"numba cannot be loaded ({error}): slow reference kernels")
-    _fork_between_compilations()
     if name == "numba":
         return Backend("numba", kernels, "requested by name")
     # Do not import CuPy here: it takes a second and would not change the choice.
     why = "frames are in host memory, where Blosc on the CPU limits the speed; backend='cupy' uses a GPU"
     return Backend("numba", kernels, why)
-
-
-@cache
-def _fork_between_compilations() -> None:
-    """Let a fork wait for Numba's compiler, whose lock a child could never take otherwise."""
-    from numba.core.compiler_lock import global_compiler_lock as lock
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)

@@ -57,7 +57,7 @@ def test_json_is_the_whole_choice_and_the_picture_is_saved(cli, raw):
 def test_no_harmless_step_is_exit_code_1(cli, raw):
     ran = cli("choose", "cells.npy", *QUICK, "--step", 0.5, "--analysis", "my_lab:levels")
     assert ran.code == 1
-    assert "even 0.5 changes levels (by" in ran.out
+    assert "even 0.5 changes levels (ratio" in ran.out
     assert "--layout lossless" in ran.out
     assert "to encode with it" not in ran.out
 
