@@ -71,7 +71,7 @@ def test_channels_of_raw_frames_alternate(tmp_path):
     assert record_command._interleaved((24, 24), reads, "pipe") == ((3, 2, 24, 24), "tzcyx")
     with pytest.raises(InvalidInputError, match="files that are complete"):
         record_command._interleaved((24, 24), FeedOptions(channel="1"), "pipe")
-    with pytest.raises(InvalidInputError, match="t first"):
+    with pytest.raises(InvalidInputError, match="t comes first"):
         record_command._interleaved((24, 24), FeedOptions(axes="ytx"), "pipe")
 
 

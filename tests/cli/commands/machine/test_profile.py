@@ -66,7 +66,7 @@ def test_the_table(typed):
     "arguments, message",
     [
         (["--camera", "512"], "HEIGHTxWIDTHxRATE"),
-        (["--seconds", "soon"], "no number"),
+        (["--seconds", "soon"], "not a number"),
         (["absent.tif"], "no such file"),
         (["--layout", "tight"], "tight"),
     ],

@@ -81,7 +81,7 @@ def test_pairs_and_seed_reach_the_estimate(cli, raw):
     [
         (["raw.npy", "--pairs", "both"], "allowed are time, space"),
         (["raw.npy", "--plot", "c.gif"], ".png, .svg, .pdf"),
-        (["raw.npy", "--seed", "x"], "no whole number"),
+        (["raw.npy", "--seed", "x"], "not a whole number"),
         (["none.npy"], "no such file"),
     ],
 )
