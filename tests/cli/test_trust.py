@@ -49,7 +49,7 @@ def test_report(cli, cells, tmp_path):
     assert ran.json["verdict"] == "PASS" and ran.json["saved"] == ["r.json"]
     assert json.loads((tmp_path / "r.json").read_text())["lines"]
     ran = cli("report", "cells.npy", "cells.zarr", "-o", "r.pdf")
-    assert ran.code == 2 and ".html, .png or .json" in ran.err
+    assert ran.code == 2 and ".html, .png and .json" in ran.err
     np.save(tmp_path / "other.npy", np.load(tmp_path / "cells.npy")[::-1])
     ran = cli("report", "other.npy", "cells.zarr")
     assert ran.code == 1 and ran.out.startswith("FAIL")

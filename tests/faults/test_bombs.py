@@ -20,7 +20,7 @@ from photon_gpu.engine.codec.encoding import _table
 from photon_gpu.engine.codec.header import Header
 from photon_gpu.engine.codec.predictors import NAMES, TERMS
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.estimate.noise_check import _decoded
 from photon_gpu.kernels.cpu_rans import code_levels
 from photon_gpu.plugins.numcodecs_photon import Photon
@@ -183,8 +183,7 @@ def test_a_writer_that_states_a_trillion_chunks_of_a_shard(tmp_path):
     (movie / "0/c/0/0/0").write_bytes(bytes(100))
     marker = {"host": "x", "pid": 1, "token": "0" * 32, "shards": [[10**12, 16, 16], [1, 16, 16], 1 << 40]}
     (movie / "0/.photon-writing").write_text(json.dumps(marker))
-    with pytest.raises(StoreNotFoundError, match="no movie is there"):
-        pg.verify(movie)
+    assert "unfinished" in {problem.kind for problem in pg.verify(movie).problems}
 
 
 def test_times_of_a_trillion_frames(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.check.fidelity import lines as line_module
+from photon_gpu.check.fidelity import report_lines as line_module
 from photon_gpu.check.fidelity.figures import PANELS, svg
 from photon_gpu.check.fidelity.levels import expected_variance
 from photon_gpu.check.fidelity.report_lines import LIMITS, Limit, ReportLine, verdict
