@@ -35,6 +35,7 @@ COMMANDS = {
     "movie.tif": ["decode", "movie.zarr", "{}", "--overwrite"],
     "movie.npy": ["decode", "movie.zarr", "{}", "--overwrite"],
     "movie.h5": ["decode", "movie.zarr", "{}", "--overwrite"],
+    "movie.nwb": ["decode", "movie.zarr", "{}", "--overwrite"],
 }
 
 

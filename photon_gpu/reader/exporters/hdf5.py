@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def write_hdf5(job: Job, file: IO[bytes], *, stored_chunks: bool = False) -> Non
 
     refuse_special(file)
     recording = job.movie.recording
-    with disk_errors(file.name), h5py.File(file.name, "w") as hdf5:
+    with disk_errors(file.name), Target(file.name) as target, h5py.File(target, "w") as hdf5:
         hdf5.attrs["written_by"] = "photon_gpu"
         if stored_chunks:
             dataset = _filtered_dataset(hdf5, job)
@@ -65,10 +66,12 @@ def write_hdf5(job: Job, file: IO[bytes], *, stored_chunks: bool = False) -> Non
         if stored_chunks:
             for first, data in job.stored_chunks():
                 dataset.id.write_direct_chunk((first, *(0 for _ in job.shape[1:])), data)
+                target.check()
             return
         position = 0
         for block in job.aligned():
             dataset[position : position + len(block)] = block
+            target.check()
             position += len(block)
 
 
@@ -125,6 +128,60 @@ def frame_chunks(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
     """
     frame = math.prod(shape[1:]) * dtype.itemsize
     return (max(1, min(shape[0], _CHUNK_BYTES // frame)), *shape[1:])
+
+
+class Target(io.FileIO):
+    """A file for HDF5 to write, which takes nothing more after its first error and raises that at its end.
+
+    HDF5 cannot close a file that raises (on a full disk). It tries again as the process ends, and ends it by
+    a signal.
+
+    Parameters
+    ----------
+    name : str
+        Path of a file that exists.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "r+")
+        self._error: OSError | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self.check()
+
+    def check(self) -> None:
+        """Raise the error of an earlier call."""
+        if self._error is not None:
+            raise self._error
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        """Move to ``position``, bytes. After an error, HDF5 must not see that the file is short."""
+        if whence == 2 and self._error is not None:
+            return 1 << 62
+        return super().seek(position, whence)
+
+    def write(self, data: Any) -> int:
+        """Write ``data`` whole, unless an earlier call failed."""
+        rest = memoryview(data).cast("B")
+        with self._until_an_error():
+            while len(rest) and self._error is None:
+                rest = rest[super().write(rest) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file, bytes, unless an earlier call failed."""
+        with self._until_an_error():
+            if self._error is None:
+                super().truncate(size)
+        return size or 0
+
+    @contextmanager
+    def _until_an_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._error = error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.reader.exporters.hdf5 import compression, disk_errors, frame_chunks, refuse_special
+from photon_gpu.reader.exporters.hdf5 import Target, compression, disk_errors, frame_chunks, refuse_special
 from photon_gpu.reader.exporters.job import Job
 from photon_gpu.reader.image_series import series_axes
 from photon_gpu.recording import Recording
@@ -66,8 +66,8 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
             name=nwb_name(document.name),
             description=f"{document.name} ({document.media_type}) of the source, its bytes",
         )
-    with disk_errors(file.name):
-        with quiet(), pynwb.NWBHDF5IO(file.name, "w") as io:
+    with disk_errors(file.name), Target(file.name) as target:
+        with quiet(), h5py.File(target, "w") as hdf5, pynwb.NWBHDF5IO(file=hdf5, mode="w") as io:
             io.write(nwb)
             datasets = [series.data.dataset for series in nwb.acquisition.values()]
             position = 0
@@ -76,8 +76,9 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
                 for dataset, part in zip(datasets, parts, strict=True):
                     values = np.moveaxis(part, 1, -1) if "z" in axes else part
                     dataset[position : position + len(block)] = values
+                target.check()
                 position += len(block)
-        with h5py.File(file.name, "r+") as hdf5:
+        with h5py.File(target, "r+") as hdf5:
             for document in recording.documents:
                 attributes = hdf5[f"scratch/{nwb_name(document.name)}"].attrs
                 attributes["name"], attributes["media_type"] = document.name, document.media_type
