@@ -317,7 +317,8 @@ def interrupts(folder, chance):
     if Path(url).exists():
         found = pg.open(url, workers=1).counts[...]
         assert new(found, frames(0, len(found)))
-    assert not list(folder.rglob(".partial-*"))
+    # A killed recording leaves partial files, which no manifest lists; an interrupted one does not.
+    assert not [path for path in folder.rglob(".partial-*") if Path(movie) not in path.parents]
 
 
 INPUTS = {"flips": flips, "metadata": metadata, "sources": sources, "payloads": payloads}
