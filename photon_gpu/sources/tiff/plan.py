@@ -37,6 +37,8 @@ from photon_gpu.sources.truncated import refuse
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
 _DIALECTS = {"ome", "imagej", "scanimage", "micromanager", "lsm", "stk", "fluoview", "nih", "ndtiff"}
 _JPEG = {6, 7, 34892, 33007}
+_MOST_MISSING = 1_000_000  # pages that one file may promise without having them, or
+_MOST_PROMISED = 1000  # so many times those that it has room for: more means damaged numbers
 
 
 @dataclass(frozen=True)
@@ -174,12 +176,18 @@ class _Planner:
             raise InvalidInputError(f"{self.path}: series and as_pages exclude each other; give one of them")
         try:
             with tifffile.TiffFile(self.path) as tif:
+                number = self.pages_in_a_row(tif) if self.path in self.cut and len(chain) == 1 else 0
+                if as_pages and number > 1:
+                    raise CorruptDataError(
+                        f"{self.path}: {self.cut[self.path].what}; pages follow its only directory, which "
+                        "as_pages would lose: leave it out"
+                    )
                 if as_pages:
                     self.refuse_hidden_pages(tif)
                     return self.in_file_order(tif, (len(chain),), "t")
                 if tif.is_scanimage and not tif.is_shaped:
                     return self.scanimage(tif)
-                if self.path in self.cut and len(chain) == 1 and (number := self.pages_in_a_row(tif)) > 1:
+                if number > 1:
                     order = np.arange(number)
                     return self.build(tif.pages.first, self.in_a_row(chain[0], number), order, "t")
                 other = self.metadata_file(tif)
@@ -274,7 +282,29 @@ class _Planner:
         stacks = re.findall(r"^(?:channels|slices|frames)=", page.description or "", re.MULTILINE)
         if not page.is_final or not first.offsets or len(stacks) > 1 or len(shape) > page.ndim + 1:
             return 0
-        return (self.cut[self.path].next_page - first.offsets[0]) // max(page.nbytes, 1)
+        number = (self.cut[self.path].next_page - first.offsets[0]) // max(page.nbytes, 1)
+        self.refuse_implausible(number, self.room(page.nbytes))
+        images = re.search(r"^images=(\d+)", page.description or "", re.MULTILINE)
+        promised = shape[0] if len(shape) > page.ndim else int(images[1]) if images else number
+        if number > promised:
+            # What follows the pixels would be read as pixels.
+            raise CorruptDataError(
+                f"{self.path}: the next directory lies {number:,} pages further on, and the metadata promise "
+                f"{promised:,}; one of these numbers is damaged"
+            )
+        return number
+
+    def room(self, nbytes: int) -> int:
+        """Number of pages of ``nbytes`` that the file is large enough for."""
+        return os.stat(self.path).st_size // max(nbytes, 1)  # noqa: PTH116 - as above
+
+    def refuse_implausible(self, promised: int, there: int) -> None:
+        """Raise CorruptDataError for a promise that no cut of the file explains, before it is listed."""
+        if promised - there > max(_MOST_MISSING, _MOST_PROMISED * there):
+            raise CorruptDataError(
+                f"{self.path}: its metadata promise {promised:,} pages, and at most {there:,} are there; "
+                "the number is damaged"
+            )
 
     def in_a_row(self, first: Page, number: int) -> list[_Listed]:
         """Pages whose pixels follow one another, without directories of their own."""
@@ -431,6 +461,7 @@ class _Planner:
         """List contiguous pages; only some writers give each page its own directory."""
         chain = self.chain(self.path)
         nbytes = series.keyframe.nbytes
+        self.refuse_implausible(number, self.room(nbytes))
         form = chain[series.keyframe.index].form
         places = range(series.dataoffset, series.dataoffset + number * nbytes, nbytes)
         described = [page for page in chain if page.offsets and page.offsets[0] in places]
@@ -449,6 +480,7 @@ class _Planner:
                 "truncated, or other files of the movie are not beside it"
             )
         if len(pages) < number:
+            self.refuse_implausible(number, len(pages))
             self.lacking = f"the TIFF's metadata: {number} pages are promised, {len(pages)} are there"
             pages += self.none(number - len(pages))  # pages are in order: the last ones were not written
         if len(pages) != number:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -46,6 +47,55 @@ def test_pages_that_follow_each_other_are_one_run(tmp_path):
     assert plan.pages.tolist() == [0, 1, 2, 3, 4]
     for file in plan.files:
         file.close()
+
+
+def stack_with_one_link(path, link):
+    """Write a stack with all pixels first, and let its first directory link to the byte ``link``."""
+    tifffile.imwrite(path, make_movie((31, 6, 7)), photometric="minisblack", bigtiff=True)
+    with tifffile.TiffFile(path) as tif:
+        directory = tif.pages.first.offset
+    data = bytearray(path.read_bytes())
+    tags = int.from_bytes(data[directory : directory + 8], "little")
+    place = directory + 8 + 20 * tags
+    data[place : place + 8] = link.to_bytes(8, "little")
+    path.write_bytes(data)
+    return str(path)
+
+
+def test_a_damaged_link_promises_no_endless_list_of_pages(tmp_path):
+    path = stack_with_one_link(tmp_path / "m.tif", 1 << 60)
+    for options in ({}, {"truncated": "keep"}, {"as_pages": True, "truncated": "keep"}):
+        with pytest.raises(CorruptDataError, match="13,725,256,007,2.* pages, and at most 1.* are there"):
+            open_source(path, **options)
+
+
+def test_a_damaged_shape_promises_no_endless_list_of_pages(tmp_path):
+    path = tmp_path / "m.tif"
+    text = json.dumps({"shape": [10**12, 6, 7]})
+    tifffile.imwrite(
+        path, make_movie((1, 6, 7))[0], photometric="minisblack", description=text, metadata=None
+    )
+    with pytest.raises(CorruptDataError, match="promise 1,000,000,000,000 pages, and at most . are there"):
+        open_source(path)
+
+
+def test_a_damaged_link_does_not_turn_directories_into_pixels(tmp_path):
+    path = stack_with_one_link(tmp_path / "m.tif", 1 << 14)
+    with pytest.raises(CorruptDataError, match="pages further on, and the metadata promise 31"):
+        open_source(path, truncated="keep")
+
+
+def test_as_pages_is_refused_where_pages_follow_the_only_directory_of_a_cut_file(tmp_path):
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, make_movie((31, 6, 7)), photometric="minisblack")
+    with tifffile.TiffFile(path) as tif:
+        pixels = tif.pages.first.dataoffsets[0]
+    os.truncate(path, pixels + 10 * 84 + 5)
+    os.utime(path, (1e9, 1e9))
+    with pytest.raises(CorruptDataError, match="as_pages would lose: leave it out"):
+        open_source(path, as_pages=True, truncated="keep")
+    with open_source(path, truncated="keep") as source:
+        assert source.shape == (10, 6, 7)
 
 
 def test_frames_written_one_by_one_are_one_movie(tmp_path):
