@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +64,10 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     detector = _seen_detector(photons, noise)
     if detector.variance > (_MOST_READ_NOISE * noise.gain) ** 2 or not _resolved(photons):
         return 0
-    if abs(detector.variance - noise.variance) > _MOST_VARIANCE_OFF * _variance(detector, lights[1]):
+    if (
+        abs(detector.variance - noise.variance)
+        > _MOST_VARIANCE_OFF * detector.sigma(detector.offset + detector.gain * lights[1]) ** 2
+    ):
         return 0
     most = min(max(math.ceil(np.quantile(photons, _COVERED)), 1), MOST_PEAKS)
     tables = [encoding.but(peaks=peaks).table() for peaks in range(most + 1)]
@@ -120,12 +122,9 @@ def _bias(table: CodeTable, values: NDArray, groups: NDArray[np.intp]) -> float:
     """Greatest mean change of the values of a group, in units of its noise by the model."""
     low, high, codes = _codes(table, values)
     change = table.decode_tables(low, high, "float64").mean(axis=0)[codes] - values
-    sizes = np.maximum(np.bincount(groups), 1)
-    changes, middles = np.bincount(groups, change) / sizes, np.bincount(groups, values) / sizes
-    photons = (middles - table.noise.offset) / table.noise.gain
-    return float(np.abs(changes / np.sqrt(_variance(table.noise, photons))).max())
-
-
-def _variance(noise: NoiseModel, photons: Any) -> Any:
-    """Variance of values at a light in photons, ADU^2."""
-    return noise.gain**2 * np.maximum(photons, 0.0) + noise.variance
+    sizes = np.bincount(groups)
+    there = sizes > 0
+    changes, middles = (np.bincount(groups, one)[there] / sizes[there] for one in (change, values))
+    # A group without light or read noise has no noise; what changes it is too much.
+    sigmas = [max(table.noise.sigma(middle), 1e-9) for middle in middles]
+    return float(np.abs(changes / sigmas).max())

@@ -89,3 +89,12 @@ def test_auto_is_allowed_where_there_are_no_peaks(tmp_path, layout):
     values = resolved_photons(0.3, 0.2)
     report = pg.encode(values, tmp_path / "m.zarr", noise=detector(0.2), layout=layout, peaks="auto")
     assert report.encoding.peaks == 0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("light, peaks", [(0.0, 0), (0.02, 2)])
+def test_a_detector_without_read_noise_may_have_pixels_without_noise(light, peaks):
+    photons = np.random.default_rng(1).poisson(light, (50, 32, 32))
+    values = (500 + 100 * photons).astype("uint16")
+    detector = NoiseModel(gain=100.0, offset=500.0)
+    assert chosen_peaks([values], Encoding(layout="compact", noise=detector)) == peaks
