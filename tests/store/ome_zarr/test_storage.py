@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import ome_zarr.utils
+import ome_zarr_models
 import pytest
 import zarr
 
@@ -87,8 +89,16 @@ def test_xarray_zarrs_and_tensorstore_open_it(tmp_path):
 
 
 def test_ome_zarr_models_accept_it(url):
-    models = pytest.importorskip("ome_zarr_models")
-    assert models.open_ome_zarr(zarr.open_group(url, mode="r")).attributes.ome.version == "0.5"
+    group = zarr.open_group(url, mode="r")
+    assert isinstance(ome_zarr_models.open_ome_zarr(group), ome_zarr_models.v05.Image)
+
+
+def test_ome_zarr_info_lists_its_array(url, capsys):
+    (node,) = ome_zarr.utils.info(url, stats=True)
+    low, high = (float(bound) for bound in (node.data[0].min(), node.data[0].max()))
+    values = stored_values(pg.open(url))
+    assert (low, high) == (values.min(), values.max())
+    assert f"- {VALUES.shape}" in capsys.readouterr().out
 
 
 def test_channels_with_models_of_their_own(tmp_path):
