@@ -30,19 +30,19 @@ HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precisi
 def test_what_it_gives_back_is_what_it_stored(contender, tmp_path):
     if (missing := contender.missing()) is not None:
         pytest.skip(missing)
-    place = tmp_path / "movie"
-    contender.write(COUNTS, NOISE, place)
-    worst, added = contender.errors(COUNTS, NOISE, place)
+    store = tmp_path / "movie"
+    contender.write(COUNTS, NOISE, store)
+    worst, added = contender.errors(COUNTS, NOISE, store)
     assert worst <= contender.worst and (worst == 0 or not contender.lossless)
     if not contender.lossless and contender.worst > 0.01:
         assert 0.2 < added < 12, "at step 0.5 or 1.0 noise grows by 2.1 or 8.3 % of its variance"
-    everything = contender.read(place)
+    everything = contender.read(store)
     for number in (0, 99, 100, 129):
-        frame = contender.frame(place, number)
+        frame = contender.frame(store, number)
         assert frame.dtype == COUNTS.dtype
         np.testing.assert_array_equal(frame, everything[number])
     rows, columns = slice(10, 22), slice(5, 9)
-    trace = contender.trace(place, rows, columns)
+    trace = contender.trace(store, rows, columns)
     np.testing.assert_allclose(trace, everything[:, rows, columns].mean((1, 2)))
 
 

@@ -23,8 +23,8 @@ def test_every_kind_is_measured_and_has_a_line_in_the_table(tmp_path, monkeypatc
         "Zarr, along time",
         "single-page TIFFs",
     ]
-    by_kind = {row["kind"]: row for row in rows}
-    along, by_frames = by_kind["Zarr, along time"], by_kind["Zarr, by frames"]
+    by_source = {row["kind"]: row for row in rows}
+    along, by_frames = by_source["Zarr, along time"], by_source["Zarr, by frames"]
     expected = float(along["seconds"]) / float(by_frames["seconds"])
     assert abs(float(along["ratio"]) / expected - 1) < 1e-3
     page = tables.kinds_of_files(rows)
