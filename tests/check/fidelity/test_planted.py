@@ -33,17 +33,17 @@ def stored(raw, noise, **options):
     return pg.open("memory://planted.zarr")
 
 
-def failed(found):
-    return {line.name for line in found.lines if line.status == "FAIL"}
+def failed(report):
+    return {line.name for line in report.lines if line.status == "FAIL"}
 
 
 @pytest.mark.parametrize("options", [{}, {"layout": "compact"}, {"dither": 5}, {"layout": "lossless"}])
 def test_a_simulation_with_known_truth_passes(cells, options):
     raw, noise = cells
-    found = pg.fidelity(raw, stored(raw, noise, **options))
-    assert found.verdict == "PASS", str(found)
-    assert {line.name for line in found.lines} == set(LIMITS)
-    measured = {line.name for line in found.lines if line.status != "SKIP"}
+    report = pg.fidelity(raw, stored(raw, noise, **options))
+    assert report.verdict == "PASS", str(report)
+    assert {line.name for line in report.lines} == set(LIMITS)
+    measured = {line.name for line in report.lines if line.status != "SKIP"}
     always = {"noise_model", "snr", "escaped", "inverse", "clipped", "bias", "averages", "variance", "slope"}
     assert always | {"percentiles", "dff", "events"} <= measured
     if not options:
@@ -67,8 +67,8 @@ def test_other_detectors_pass_where_counts_are_read(gain, photons, read):
         dtype="uint16",
         seed=9,
     )
-    found = pg.fidelity(np.asarray(movie), stored(np.asarray(movie), movie.noise))
-    assert {line.name for line in found.lines if line.status in ("WARN", "FAIL")} <= {"labels"}, str(found)
+    report = pg.fidelity(np.asarray(movie), stored(np.asarray(movie), movie.noise))
+    assert {line.name for line in report.lines if line.status in ("WARN", "FAIL")} <= {"labels"}, str(report)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])

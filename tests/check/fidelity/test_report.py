@@ -26,7 +26,7 @@ def cells():
 
 
 @pytest.fixture(scope="module")
-def found(cells):
+def report(cells):
     return pg.fidelity(cells[0], "memory://report.zarr")
 
 
@@ -37,8 +37,8 @@ def chromium():
     )
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(found, tmp_path):
-    text = found.save(tmp_path / "r.html").read_text()
+def test_the_page_is_one_file_that_asks_for_nothing(report, tmp_path):
+    text = report.save(tmp_path / "r.html").read_text()
     assert len(text) < 2_000_000
     assert not re.search(r"<script|<link|<iframe|@import|src=\"(?!data:)|url\((?!#)", text)
     # Links lead within the page, or are data; names of XML vocabularies are never fetched.
@@ -47,20 +47,20 @@ def test_the_page_is_one_file_that_asks_for_nothing(found, tmp_path):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'data-line="(\w+)"', text)) == set(LIMITS)
     assert set(re.findall(r'data-plot="(\w+)"', text)) == set(PANELS)
-    for line in found.lines:
+    for line in report.lines:
         assert line.limit.text() in text
 
 
 def test_what_comes_from_files_cannot_steer_the_page(cells, tmp_path):
     raw, noise = cells
-    place = tmp_path / "<img src=x onerror=alert(1)>.zarr"
-    pg.encode(raw[:20], place, noise=noise)
-    assert "<img" not in pg.fidelity(raw[:20], place).save(tmp_path / "r.html").read_text()
+    store = tmp_path / "<img src=x onerror=alert(1)>.zarr"
+    pg.encode(raw[:20], store, noise=noise)
+    assert "<img" not in pg.fidelity(raw[:20], store).save(tmp_path / "r.html").read_text()
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium here: the page was not opened in a browser")
-def test_a_real_browser_shows_it_with_no_network(found, tmp_path):
-    page = found.save(tmp_path / "r.html")
+def test_a_real_browser_shows_it_with_no_network(report, tmp_path):
+    page = report.save(tmp_path / "r.html")
     command = [
         chromium(),
         "--headless",
@@ -85,23 +85,23 @@ def test_a_real_browser_shows_it_with_no_network(found, tmp_path):
     assert (np.abs(shot - green).max(-1) < 0.02).sum() > 5000  # the badge and pills of a movie that passes
 
 
-def test_png_and_json(found, tmp_path):
+def test_png_and_json(report, tmp_path):
     from matplotlib.image import imread
 
-    assert imread(found.save(tmp_path / "r.png")).shape[0] > 1500
-    kept = json.loads(found.save(tmp_path / "r.json").read_text())
-    assert kept == json.loads(json.dumps(found.to_dict()))
-    assert kept["verdict"] == found.verdict == "PASS"
+    assert imread(report.save(tmp_path / "r.png")).shape[0] > 1500
+    kept = json.loads(report.save(tmp_path / "r.json").read_text())
+    assert kept == json.loads(json.dumps(report.to_dict()))
+    assert kept["verdict"] == report.verdict == "PASS"
     assert {line["name"] for line in kept["lines"]} == set(LIMITS)
     assert all(line["reason"] and line["title"] for line in kept["lines"])
     with pytest.raises(InvalidInputError, match=r"\.html, \.png and \.json"):
-        found.save(tmp_path / "r.pdf")
+        report.save(tmp_path / "r.pdf")
 
 
-def test_the_same_movie_gives_the_same_report(cells, found):
+def test_the_same_movie_gives_the_same_report(cells, report):
     again = pg.fidelity(cells[0], pg.open("memory://report.zarr"))
-    assert again.lines == found.lines
-    assert svg("bias", again) == svg("bias", found)
+    assert again.lines == report.lines
+    assert svg("bias", again) == svg("bias", report)
 
 
 def test_the_full_report_counts_every_pixel(cells):

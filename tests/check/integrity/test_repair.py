@@ -16,13 +16,13 @@ from tests.support.stored_movies import LAYOUTS, NOISE, movie, without_manifest
 
 @pytest.fixture(params=LAYOUTS)
 def store(request, tmp_path):
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout=request.param, chunk_frames=4)
-    return place
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout=request.param, chunk_frames=4)
+    return folder
 
 
-def contents(place):
-    return {file.name: file.read_bytes() for file in place.iterdir()}
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def test_chunks_and_metadata_come_back_byte_for_byte(store):
@@ -105,10 +105,10 @@ def test_a_chunk_of_another_movie_is_not_blessed(tmp_path):
 
 def test_a_source_that_is_not_the_movie_blesses_nothing(tmp_path):
     """The chunks of older stores do not know their places, and this source cannot tell them."""
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout="lossless", chunk_frames=4)
-    (place / ".manifest.json").unlink()
-    fixed = pg.repair(place, movie() + 1)
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout="lossless", chunk_frames=4)
+    (folder / ".manifest.json").unlink()
+    fixed = pg.repair(folder, movie() + 1)
     assert (
         not fixed.ok
         and not fixed.restored
@@ -118,27 +118,27 @@ def test_a_source_that_is_not_the_movie_blesses_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["compact-2.0-mean", "compact-2.1-mean", "compact-2.2-coded-few"])
 def test_older_chunks_do_not_prove_their_places(tmp_path, name):
-    golden, place = Path(__file__).parents[2] / "golden" / name, tmp_path / "movie.zarr"
-    shutil.copytree(golden / "store", place)
-    (place / ".manifest.json").unlink()
-    fixed = pg.repair(place)
+    golden, folder = Path(__file__).parents[2] / "golden" / name, tmp_path / "movie.zarr"
+    shutil.copytree(golden / "store", folder)
+    (folder / ".manifest.json").unlink()
+    fixed = pg.repair(folder)
     assert not fixed.ok and not fixed.restored and "give the source" in dict(fixed.left)[".manifest.json"]
-    assert pg.repair(place, np.load(golden / "input.npy")).ok
+    assert pg.repair(folder, np.load(golden / "input.npy")).ok
 
 
 def test_times_of_frames_are_read_without_a_manifest_and_listed_again(tmp_path):
-    place = tmp_path / "movie.zarr"
-    with pg.LiveWriter(place, frame_shape=(8, 9), dtype="uint16", noise=NOISE, chunk_frames=4) as live:
+    folder = tmp_path / "movie.zarr"
+    with pg.LiveWriter(folder, frame_shape=(8, 9), dtype="uint16", noise=NOISE, chunk_frames=4) as live:
         live.append(np.ones((11, 8, 9), "uint16"), timestamp=range(11))
-    whole = (place / ".manifest.json").read_bytes()
-    (place / ".manifest.json").unlink()
+    whole = (folder / ".manifest.json").read_bytes()
+    (folder / ".manifest.json").unlink()
     with pytest.warns(pg.PhotonWarning, match="checked by their own headers"):
-        assert pg.open(place).timestamps.tolist() == list(range(11))
-    fixed = pg.repair(place)
-    assert fixed.ok and not fixed.left and (place / ".manifest.json").read_bytes() == whole
-    (place / ".manifest.json").unlink()
-    (place / ".frames/1.json").write_bytes((place / ".frames/0.json").read_bytes())
-    fixed = pg.repair(place)
+        assert pg.open(folder).timestamps.tolist() == list(range(11))
+    fixed = pg.repair(folder)
+    assert fixed.ok and not fixed.left and (folder / ".manifest.json").read_bytes() == whole
+    (folder / ".manifest.json").unlink()
+    (folder / ".frames/1.json").write_bytes((folder / ".frames/0.json").read_bytes())
+    fixed = pg.repair(folder)
     assert not fixed.ok and fixed.left[0][0] == ".frames/1.json" and "not listed" in fixed.left[0][1]
 
 

@@ -21,13 +21,13 @@ from tests.support.stored_movies import LAYOUTS, NOISE, movie, without_manifest
 @pytest.fixture(params=LAYOUTS)
 def store(request, tmp_path):
     """A small store of three chunks, the last one partial."""
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout=request.param, chunk_frames=4)
-    return place
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout=request.param, chunk_frames=4)
+    return folder
 
 
-def kinds(found):
-    return [(problem.kind, problem.name) for problem in found.problems]
+def kinds(verification):
+    return [(problem.kind, problem.name) for problem in verification.problems]
 
 
 def test_a_whole_store_is_ok(store):
@@ -55,14 +55,18 @@ def test_any_single_byte_flipped_is_found(layout):
             data = bytearray(whole)
             data[at] ^= 0xFF if at % 9 == 8 else 1 << (at % 9)
             store.write(name, bytes(data))
-            found = pg.verify(store, workers=1)
-            assert not found.ok, f"byte {at} of {name} changed and not found"
+            verification = pg.verify(store, workers=1)
+            assert not verification.ok, f"byte {at} of {name} changed and not noticed"
             # Blame falls on the file that was damaged, and on that one alone.
-            assert {problem.name for problem in found.problems} == {name}, (name, at, kinds(found))
+            assert {problem.name for problem in verification.problems} == {name}, (
+                name,
+                at,
+                kinds(verification),
+            )
             if name[0].isdigit():
-                assert found.lost == (((0, 2),) if name[0] == "0" else ((3, 4),))
+                assert verification.lost == (((0, 2),) if name[0] == "0" else ((3, 4),))
             elif name == ".manifest.json":
-                assert found.lost == ()
+                assert verification.lost == ()
             flipped += 1
         store.write(name, whole)
     assert flipped == pg.open(store).stored_bytes and pg.verify(store).ok
@@ -70,21 +74,21 @@ def test_any_single_byte_flipped_is_found(layout):
 
 def test_without_a_manifest_a_flipped_byte_is_found_or_decodes_the_same(tmp_path):
     """Compact chunks vouch for themselves."""
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(5, 4, 5), place, noise=NOISE, layout="compact", chunk_frames=3)
-    without_manifest(place)
-    assert pg.verify(place).ok
-    decoded = pg.open(place).counts[...]
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(5, 4, 5), folder, noise=NOISE, layout="compact", chunk_frames=3)
+    without_manifest(folder)
+    assert pg.verify(folder).ok
+    decoded = pg.open(folder).counts[...]
     actual = same = 0
-    for file in sorted(place.glob("*.0.0")):
+    for file in sorted(folder.glob("*.0.0")):
         whole = file.read_bytes()
         for at in range(len(whole)):
             data = bytearray(whole)
             data[at] ^= 1 << (at % 8)
             file.write_bytes(data)
-            result = pg.verify(place, workers=1)
+            result = pg.verify(folder, workers=1)
             if result.ok:
-                assert np.array_equal(pg.open(place).counts[...], decoded), f"byte {at} of {file.name}"
+                assert np.array_equal(pg.open(folder).counts[...], decoded), f"byte {at} of {file.name}"
                 same += 1
             else:
                 assert kinds(result) == [("altered", file.name)]
@@ -98,21 +102,21 @@ def test_without_a_manifest_a_flipped_byte_is_found_or_decodes_the_same(tmp_path
 )
 @pytest.mark.parametrize("manifest", [True, False])
 def test_a_flipped_byte_of_packed_and_sorted_residuals_is_found(tmp_path, name, manifest):
-    place = tmp_path / "movie.zarr"
-    shutil.copytree(Path(__file__).parents[2] / "golden" / name / "store", place)
+    folder = tmp_path / "movie.zarr"
+    shutil.copytree(Path(__file__).parents[2] / "golden" / name / "store", folder)
     if not manifest:
-        without_manifest(place)
-    decoded = pg.open(place).counts[...]
+        without_manifest(folder)
+    decoded = pg.open(folder).counts[...]
     unread = 0
-    for file in sorted(place.glob("*.0.0")):
+    for file in sorted(folder.glob("*.0.0")):
         whole = file.read_bytes()
         for at in [*range(160), *range(160, len(whole), 7)]:
             data = bytearray(whole)
             data[at] ^= 1 << (at % 8)
             file.write_bytes(data)
-            result = pg.verify(place, workers=1)
+            result = pg.verify(folder, workers=1)
             if result.ok and not manifest:  # bytes of Blosc's frame that nobody reads
-                assert np.array_equal(pg.open(place).counts[...], decoded), f"byte {at} of {file.name}"
+                assert np.array_equal(pg.open(folder).counts[...], decoded), f"byte {at} of {file.name}"
                 unread += 1
             else:
                 assert kinds(result) == [("altered", file.name)], at
@@ -121,14 +125,14 @@ def test_a_flipped_byte_of_packed_and_sorted_residuals_is_found(tmp_path, name, 
 
 
 def test_without_a_manifest_what_chunks_say_of_themselves_is_checked(tmp_path):
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
-    without_manifest(place)
-    assert pg.verify(place).ok and not [note for note in pg.verify(place).notes if "not found" in note]
-    (place / "0.0.0").rename(place / "x")
-    (place / "1.0.0").rename(place / "0.0.0")
-    (place / "x").rename(place / "1.0.0")
-    verification = pg.verify(place)
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(folder)
+    assert pg.verify(folder).ok and not [note for note in pg.verify(folder).notes if "not found" in note]
+    (folder / "0.0.0").rename(folder / "x")
+    (folder / "1.0.0").rename(folder / "0.0.0")
+    (folder / "x").rename(folder / "1.0.0")
+    verification = pg.verify(folder)
     assert kinds(verification) == [("altered", "0.0.0"), ("altered", "1.0.0")] and verification.lost == (
         (0, 7),
     )
@@ -148,15 +152,15 @@ def test_without_a_manifest_places_of_older_chunks_are_not_known():
 
 @pytest.mark.parametrize("layout", ["plain", "lossless"])
 def test_without_a_manifest_the_limits_of_decoding_are_said(tmp_path, layout):
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout=layout, chunk_frames=4)
-    without_manifest(place)
-    verification = pg.verify(place)
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout=layout, chunk_frames=4)
+    without_manifest(folder)
+    verification = pg.verify(folder)
     assert verification.ok and any("not detected in this layout" in note for note in verification.notes)
     assert "every chunk decodes" in str(verification)
-    whole = (place / "1.0.0").read_bytes()
-    (place / "1.0.0").write_bytes(whole[:-3])
-    assert kinds(pg.verify(place)) == [("altered", "1.0.0")]
+    whole = (folder / "1.0.0").read_bytes()
+    (folder / "1.0.0").write_bytes(whole[:-3])
+    assert kinds(pg.verify(folder)) == [("altered", "1.0.0")]
 
 
 @pytest.mark.parametrize("by", ["manifest", "decoding"])
@@ -191,20 +195,20 @@ def test_chunks_in_each_others_place(store):
 @pytest.mark.parametrize("swap", [("2.0.0", "1.0.0"), ("1.0.0", "2.0.0")])
 def test_a_chunk_of_another_length_is_found_by_decoding(tmp_path, swap):
     """The last chunk holds fewer frames; in a compact store its header says so."""
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
-    without_manifest(place)
-    shutil.copy(place / swap[0], place / swap[1])
-    assert kinds(pg.verify(place)) == [("altered", swap[1])]
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(folder)
+    shutil.copy(folder / swap[0], folder / swap[1])
+    assert kinds(pg.verify(folder)) == [("altered", swap[1])]
 
 
 def test_a_reader_does_not_complete_a_short_chunk_with_zeros(tmp_path):
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
-    without_manifest(place)
-    shutil.copy(place / "2.0.0", place / "0.0.0")
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(folder)
+    shutil.copy(folder / "2.0.0", folder / "0.0.0")
     with pytest.raises(pg.PhotonError, match=r"frames 0 to 3 cannot be read.*was written as number 2"):
-        pg.open(place).counts[3]
+        pg.open(folder).counts[3]
 
 
 @pytest.mark.parametrize("name", [".zarray", ".zattrs"])
@@ -257,13 +261,13 @@ def test_a_manifest_of_other_chunks(store):
 
 
 def test_filter_and_attributes_must_agree(tmp_path):
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
-    without_manifest(place)
-    array = json.loads((place / ".zarray").read_text())
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(folder)
+    array = json.loads((folder / ".zarray").read_text())
     array["filters"][0]["gain"] = 4.5
-    (place / ".zarray").write_text(json.dumps(array))
-    assert kinds(pg.verify(place)) == [("mismatched", ".zarray")]
+    (folder / ".zarray").write_text(json.dumps(array))
+    assert kinds(pg.verify(folder)) == [("mismatched", ".zarray")]
 
 
 def test_deep_finds_what_was_written_wrong(store):
@@ -284,12 +288,12 @@ def test_labels_no_camera_gives_are_found(tmp_path):
     """On the grid, and yet impossible: uint8 values end at 255."""
     import zarr
 
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie().astype("uint8"), place, noise=NOISE, chunk_frames=4)
-    without_manifest(place)
-    array = zarr.open(str(place), mode="r+")
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie().astype("uint8"), folder, noise=NOISE, chunk_frames=4)
+    without_manifest(folder)
+    array = zarr.open(str(folder), mode="r+")
     array[5, 2, 2] = 500.0
-    verification = pg.verify(place)
+    verification = pg.verify(folder)
     assert (
         kinds(verification) == [("altered", "1.0.0")]
         and "no value of uint8 has" in verification.problems[0].detail
@@ -297,20 +301,20 @@ def test_labels_no_camera_gives_are_found(tmp_path):
 
 
 def test_metadata_that_ask_for_petabytes_are_answered_at_once(tmp_path):
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, layout="lossless", chunk_frames=4)
-    without_manifest(place)
-    array = json.loads((place / ".zarray").read_text())
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, layout="lossless", chunk_frames=4)
+    without_manifest(folder)
+    array = json.loads((folder / ".zarray").read_text())
     array["shape"][0] = 1 << 47
-    (place / ".zarray").write_text(json.dumps(array))
-    verification = pg.verify(place)
+    (folder / ".zarray").write_text(json.dumps(array))
+    verification = pg.verify(folder)
     assert verification.lost == ((12, (1 << 47) - 1),)
 
 
 def test_an_error_of_the_store_is_not_called_missing(tmp_path):
-    place = tmp_path / "movie.zarr"
-    pg.encode(movie(), place, noise=NOISE, chunk_frames=4)
-    storage = pg.Storage.at(place)
+    folder = tmp_path / "movie.zarr"
+    pg.encode(movie(), folder, noise=NOISE, chunk_frames=4)
+    storage = pg.Storage.at(folder)
     read = storage.read
 
     def failing(name):
