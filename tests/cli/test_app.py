@@ -90,7 +90,7 @@ def test_every_command_has_json_debug_and_an_example(name, cli):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["encod", "a", "b"], "Did you mean 'encode'"),
         (["encode", "a.tif"], "Missing argument: SRC... DST are needed"),
@@ -99,16 +99,16 @@ def test_every_command_has_json_debug_and_an_example(name, cli):
         (["encode", "a.tif", "b.zarr", "--workers", "1.5"], "'1.5' is not a whole number"),
     ],
 )
-def test_wrong_usage_is_one_line_and_code_2(words, said, cli):
+def test_wrong_usage_is_one_line_and_code_2(words, message, cli):
     ran = cli(*words)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert said in ran.err
+    assert message in ran.err
     assert "--help explains" in ran.err
     as_json = cli(*words, "--json")
     assert (as_json.code, as_json.out) == (2, "")
     error = json.loads(as_json.err)
     assert error["kind"] == "UsageError"
-    assert said in error["error"]
+    assert message in error["error"]
 
 
 def test_debug_shows_where_an_error_came_from(cli):
@@ -145,12 +145,12 @@ def test_an_interrupted_encode_leaves_nothing_behind(number, code, tmp_path):
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("place", ["app.load", "console.show"])
-def test_an_interrupt_outside_of_a_command_is_one_sentence_too(place, cli, stored, monkeypatch):
+@pytest.mark.parametrize("function", ["app.load", "console.show"])
+def test_an_interrupt_outside_of_a_command_is_one_sentence_too(function, cli, stored, monkeypatch):
     def stopped(*args):
         raise KeyboardInterrupt(2)
 
-    monkeypatch.setattr(f"photon_gpu.cli.{place}", stopped)
+    monkeypatch.setattr(f"photon_gpu.cli.{function}", stopped)
     ran = cli("info", "ok.zarr")
     assert (ran.code, ran.err) == (130, "error: stopped before it was done; run it again\n")
 
@@ -218,7 +218,7 @@ def test_a_reader_that_goes_away_is_no_traceback(stored):
 
 
 @pytest.mark.parametrize(
-    ("module", "function", "held"),
+    ("module", "function", "locked"),
     [
         ("threading", "__enter__", True),
         ("concurrent.futures._base", "set_result", True),
@@ -226,10 +226,10 @@ def test_a_reader_that_goes_away_is_no_traceback(stored):
         ("photon_gpu.writer.encode", "encode", False),
     ],
 )
-def test_an_interrupt_waits_where_a_lock_of_threads_may_be_held(module, function, held):
+def test_an_interrupt_waits_where_a_lock_of_threads_may_be_held(module, function, locked):
     space = {"__name__": module, "sys": sys}
     exec(f"def {function}(): return sys._getframe()", space)
-    assert _holds_a_lock(space[function]()) is held
+    assert _holds_a_lock(space[function]()) is locked
     assert not _holds_a_lock(None)
 
 

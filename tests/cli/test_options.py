@@ -17,7 +17,7 @@ from photon_gpu.settings import EncodeSettings, RecordSettings
 
 
 def test_values_are_read_as_json_where_that_is_meant():
-    given = [
+    options = [
         "anon=false",
         "port=9000",
         'client_kwargs={"endpoint_url": "http://127.0.0.1:1"}',
@@ -25,7 +25,7 @@ def test_values_are_read_as_json_where_that_is_meant():
         "empty=",
         "n=-3",
     ]
-    assert pairs(given, "-o") == {
+    assert pairs(options, "-o") == {
         "anon": False,
         "port": 9000,
         "client_kwargs": {"endpoint_url": "http://127.0.0.1:1"},
@@ -44,10 +44,10 @@ def test_names_and_secrets_stay_text():
     }
 
 
-@pytest.mark.parametrize("given", [["x"], ["=x"], ["a=1", "a=2"]])
-def test_what_is_no_pair_is_refused(given):
+@pytest.mark.parametrize("options", [["x"], ["=x"], ["a=1", "a=2"]])
+def test_what_is_no_pair_is_refused(options):
     with pytest.raises(InvalidInputError, match="--storage-option"):
-        pairs(given, "--storage-option")
+        pairs(options, "--storage-option")
 
 
 def test_which_places_are_remote():
@@ -82,8 +82,8 @@ def test_what_is_typed_becomes_a_setting():
         made = group(layout="compact", gain=2.0, check="off", **typed).settings()
         assert {name: getattr(made, name) for name in typed} == typed
         assert (made.noise, made.check) == (NoiseModel(gain=2.0), False)
-    given = RecordOptions(spool="fast", storage_option=["anon=true"]).for_writer("s3://bucket/m.zarr")
-    assert (given["spool"], given["storage_options"]) == ("fast", {"anon": True})
+    settings = RecordOptions(spool="fast", storage_option=["anon=true"]).for_writer("s3://bucket/m.zarr")
+    assert (settings["spool"], settings["storage_options"]) == ("fast", {"anon": True})
 
 
 def test_a_group_stands_for_its_options():

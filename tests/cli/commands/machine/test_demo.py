@@ -25,18 +25,18 @@ def test_the_demo_prints_its_report_and_leaves_a_picture(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["full"], "full"),
         (["x", "--frames", "0"], "frames is 0"),
         (["x", "--photons", "-1"], "photons is -1"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(words, said, cli, tmp_path):
+def test_bad_input_is_one_line_and_nothing_is_written(words, message, cli, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("kept")
     before = tree(tmp_path)
     ran = cli("demo", *words, "--json")
     assert (ran.code, ran.out) == (2, "")
-    assert said in json.loads(ran.err)["error"]
+    assert message in json.loads(ran.err)["error"]
     assert tree(tmp_path) == before

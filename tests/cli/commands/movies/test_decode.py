@@ -98,7 +98,7 @@ def test_a_damaged_chunk_is_named_and_nothing_is_written(name, words, cli, store
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "messages"),
     [
         (["nothing.zarr", "out.npy"], ["nothing is there"]),
         (["ok.npy", "out.npy"], ["is a file", "photon-gpu encode"]),
@@ -114,10 +114,10 @@ def test_a_damaged_chunk_is_named_and_nothing_is_written(name, words, cli, store
         (["ok.zarr", "out.npy", "--frames", "x"], ["'x'", "FIRST:END"]),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(words, said, cli, stored):
+def test_bad_input_is_one_line_and_nothing_is_written(words, messages, cli, stored):
     (stored.parent / "folder.npy").mkdir()
     before = tree(stored.parent)
     ran = cli("decode", *words)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert all(part in ran.err for part in said), ran.err
+    assert all(part in ran.err for part in messages), ran.err
     assert tree(stored.parent) == before

@@ -112,7 +112,7 @@ def test_urls_take_storage_options(cli, stored):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--layout", "lossless", "--step", 1], "--step had no effect"),
         (["--layout", "lossless", "--dither", 1], "--dither had no effect"),
@@ -120,11 +120,11 @@ def test_urls_take_storage_options(cli, stored):
         (["--gain", 1, "--chunk-frames", 99], "--chunk-frames 99 became 30"),
     ],
 )
-def test_an_option_without_effect_is_said(words, said, cli, stored):
+def test_an_option_without_effect_is_said(words, message, cli, stored):
     told = cli("encode", "ok.npy", "n.zarr", *words, "--json").json
-    assert [said in note for note in told["notes"]] == [True]
+    assert [message in note for note in told["notes"]] == [True]
     shown = cli("encode", "ok.npy", "n.zarr", *words, "--overwrite")
-    assert said in " ".join(shown.out.split())
+    assert message in " ".join(shown.out.split())
 
 
 def test_a_step_that_exact_values_make_idle_is_said(cli, tmp_path):
@@ -194,7 +194,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "messages"),
     [
         (["encode", "empty.npy", "out.zarr"], 2, ["empty", "(0, 16, 12)", "at least 1"]),
         (["encode", "line.npy", "out.zarr"], 2, ["1-D data of shape (12,)", "(T, ..., H, W)"]),
@@ -245,7 +245,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         (["encode", "good.npy", "ftpx://host/x"], 2, ["photon_gpu cannot reach"]),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(words, code, said, cli, counts, tmp_path):
+def test_bad_input_is_one_line_and_nothing_is_written(words, code, messages, cli, counts, tmp_path):
     _damaged(counts, tmp_path)
     before = tree(tmp_path)
     ran = cli(*words)
@@ -253,7 +253,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(words, code, said, cli, co
     assert ran.out == ""
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
-    assert all(part in ran.err for part in said), ran.err
+    assert all(part in ran.err for part in messages), ran.err
     told = cli(*words, "--json")
     assert (told.code, told.out) == (code, "")
     error = json.loads(told.err)

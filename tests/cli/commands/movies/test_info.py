@@ -49,7 +49,7 @@ def _edit(path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("file", "changes", "code", "said"),
+    ("file", "changes", "code", "messages"),
     [
         (".zattrs", {"codec_version": "9.0"}, 2, ["'9.0'", "1.x (plain), 2.x (compact)", "newer"]),
         (".zarray", {"zarr_format": 3}, 2, ["zarr_format is 3", "v2"]),
@@ -65,12 +65,12 @@ def _edit(path, **changes):
     ],
 )
 @pytest.mark.parametrize("command", ["info", "decode"])
-def test_hostile_metadata_are_one_line(command, file, changes, code, said, cli, stored):
+def test_hostile_metadata_are_one_line(command, file, changes, code, messages, cli, stored):
     _edit(stored / file, **changes)
     before = tree(stored.parent)
     ran = cli(command, "ok.zarr", *["out.npy"] * (command == "decode"))
     assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1)
-    assert all(part in ran.err for part in said), ran.err
+    assert all(part in ran.err for part in messages), ran.err
     assert tree(stored.parent) == before
 
 

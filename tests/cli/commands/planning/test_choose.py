@@ -67,7 +67,7 @@ def test_quiet_prints_nothing(cli, raw):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["none.npy"], "no such file"),
         (["cells.npy", "--plot", "c.gif"], ".png, .svg, .pdf"),
@@ -79,12 +79,12 @@ def test_quiet_prints_nothing(cli, raw):
         (["four.npy", *GAIN], "--channel and --plane"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(words, said, cli, raw):
+def test_bad_input_is_one_line_and_code_2(words, message, cli, raw):
     np.save(raw / "four.npy", detect(np.full((20, 2, 16, 16), 9.0), dtype="uint16"))
     ran = cli("choose", *words)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert said in ran.err
-    assert said in json.loads(cli("choose", *words, "--json").err)["error"]
+    assert message in ran.err
+    assert message in json.loads(cli("choose", *words, "--json").err)["error"]
 
 
 def test_a_damaged_movie_is_exit_code_1(cli, raw):

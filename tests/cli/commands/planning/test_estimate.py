@@ -77,7 +77,7 @@ def test_pairs_and_seed_reach_the_estimate(cli, raw):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["raw.npy", "--pairs", "both"], "allowed are time, space"),
         (["raw.npy", "--plot", "c.gif"], ".png, .svg, .pdf"),
@@ -85,8 +85,8 @@ def test_pairs_and_seed_reach_the_estimate(cli, raw):
         (["none.npy"], "no such file"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(words, said, cli, raw):
+def test_bad_input_is_one_line_and_code_2(words, message, cli, raw):
     ran = cli("estimate", *words)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert said in ran.err
-    assert said in json.loads(cli("estimate", *words, "--json").err)["error"]
+    assert message in ran.err
+    assert message in json.loads(cli("estimate", *words, "--json").err)["error"]

@@ -302,9 +302,9 @@ def test_a_file_of_another_kind_is_not_recorded_as_raw_frames(cli, tmp_path, mov
     _write(tmp_path / "m.tif", movie)
     (tmp_path / "m.npy").rename(tmp_path / "a.raw")
     (tmp_path / "m.tif").rename(tmp_path / "b.raw")
-    for name, kind in (("a.raw", "NumPy"), ("b.raw", "TIFF")):
+    for name, file_type in (("a.raw", "NumPy"), ("b.raw", "TIFF")):
         ran = cli("record", name, "m.zarr", "--shape", "16,12", "--idle-seconds", "0.1")
-        assert ran.code == 2 and f"is a {kind} file, not raw frames" in ran.err
+        assert ran.code == 2 and f"is a {file_type} file, not raw frames" in ran.err
     (tmp_path / "a.raw").rename(tmp_path / "m.npy")
     ran = cli("record", "m.npy", "m.zarr", "--shape", "16,12")
     assert ran.code == 2 and "--shape is for raw frames" in ran.err
