@@ -62,8 +62,8 @@ def test_every_kind_of_source_is_stored_as_one_machine_stores_it(
         }
         urls = [tmp_path / f"{n}.zarr" for n in range(len(sources))]
         report = encode_many(list(sources.values()), urls, client=client, **SETTINGS)
-    for (kind, _), url, one in zip(sources.items(), urls, report.reports, strict=True):
-        assert stored(url) == one_machine, kind
+    for (name, _), url, one in zip(sources.items(), urls, report.reports, strict=True):
+        assert stored(url) == one_machine, name
         assert one.url == str(url) and one.raw_bytes == counts.nbytes
         assert one.stored_bytes == sum(map(len, one_machine.values()))
         assert {"read", "transform", "compress", "write"} - {"read"} <= set(one.stages)
@@ -212,12 +212,12 @@ def test_misaligned_blocks_can_be_refused(client, counts, tmp_path):
 def test_workers_keep_what_a_file_says_besides_pixels(client, counts, tmp_path):
     path, times = tmp_path / "m.tif", np.arange(len(counts)) / 30
     tifffile.imwrite(path, counts, photometric="minisblack", software="rig 3", metadata={"axes": "TYX"})
-    places = [tmp_path / "cluster.zarr", tmp_path / "here.zarr"]
-    encode_many([path], places[:1], client=client, timestamps=times, **SETTINGS)
-    pg.encode(path, places[1], timestamps=times, **SETTINGS)
-    cluster, here = ({file.name: file.read_bytes() for file in place.iterdir()} for place in places)
+    folders = [tmp_path / "cluster.zarr", tmp_path / "here.zarr"]
+    encode_many([path], folders[:1], client=client, timestamps=times, **SETTINGS)
+    pg.encode(path, folders[1], timestamps=times, **SETTINGS)
+    cluster, here = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
     assert cluster == here
-    movie = pg.open(places[0])
+    movie = pg.open(folders[0])
     assert movie.source_metadata["tiff/Software"].text == "rig 3" and movie.axes == "tyx"
     np.testing.assert_array_equal(movie.timestamps, times)
 
@@ -248,8 +248,8 @@ def test_to_s3_with_a_worker_killed(client, on_disk, one_machine, counts, bucket
     )
     assert (tmp_path / "killed").exists()
     for name in ("m", "n"):
-        place = pg.Storage.at(f"s3://imaging/cluster/{name}.zarr", options)
-        assert {file: place.read(file) for file in place.names()} == one_machine
+        storage = pg.Storage.at(f"s3://imaging/cluster/{name}.zarr", options)
+        assert {file: storage.read(file) for file in storage.names()} == one_machine
     # And back over the same cluster, the store read by the workers themselves.
     movie = pg.open(url, storage_options=options)
     means = movie.to_dask().mean((1, 2)).compute()
@@ -303,9 +303,11 @@ def test_what_cannot_work_is_refused_at_once(tmp_path, monkeypatch, change, mess
 
 
 @pytest.mark.parametrize("where", ["here", "cluster"])
-@pytest.mark.parametrize("kind", ["path", "array"])
-def test_a_failing_check_is_told_stored_and_can_be_an_error(client, counts, on_disk, tmp_path, where, kind):
-    source, settings = on_disk if kind == "path" else counts, {**SETTINGS, "step": 4.0, "check": True}
+@pytest.mark.parametrize("source_type", ["path", "array"])
+def test_a_failing_check_is_told_stored_and_can_be_an_error(
+    client, counts, on_disk, tmp_path, where, source_type
+):
+    source, settings = on_disk if source_type == "path" else counts, {**SETTINGS, "step": 4.0, "check": True}
     client = client if where == "cluster" else None
     with pytest.warns(pg.FidelityWarning, match="bad.zarr fails its own check: .*snr"):
         report = encode_many([source], [tmp_path / "bad.zarr"], client=client, **settings)
