@@ -55,8 +55,8 @@ def numpy_and_zstandard(tmp_path_factory):
     """A folder with these packages and no other."""
     folder = tmp_path_factory.mktemp("packages")
     for package in (np, zstandard):
-        place = Path(package.__file__).parent
-        for beside in (place, place.with_name(f"{place.name}.libs")):
+        package_folder = Path(package.__file__).parent
+        for beside in (package_folder, package_folder.with_name(f"{package_folder.name}.libs")):
             if beside.exists():
                 (folder / beside.name).symlink_to(beside)
     return folder
