@@ -90,15 +90,15 @@ def gcs(tmp_path_factory):
 
 @pytest.fixture
 def specs(request, tmp_path):
-    """Makes the dictionary of a store of the named kind, empty and of its own."""
+    """Make the dictionary of an empty store at the named service."""
 
-    def make(kind):
+    def make(service):
         location = f"store{next(_numbers)}"
-        if kind == "file":
+        if service == "file":
             (tmp_path / location).mkdir()
             return {"protocol": "file", "location": str(tmp_path / location)}
-        endpoint = request.getfixturevalue(kind)
-        if kind == "gcs":
+        endpoint = request.getfixturevalue(service)
+        if service == "gcs":
             return {
                 "protocol": "gs",
                 "bucket": "imaging",
@@ -125,13 +125,13 @@ def schema(dj):
 
 @pytest.fixture
 def store(dj, specs):
-    """Sets up the store ``imaging`` on the named kind and returns DataJoint's backend for it."""
+    """Set up the store ``imaging`` at the named service and return its DataJoint backend."""
     from datajoint.hash_registry import get_store_backend
 
     from photon_gpu.dj import stores
 
-    def make(kind="file", name="imaging", **more):
-        stores({name: {**specs(kind), **more}})
+    def make(service="file", name="imaging", **more):
+        stores({name: {**specs(service), **more}})
         return get_store_backend(name, config=dj.config)
 
     return make

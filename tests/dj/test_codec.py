@@ -17,7 +17,7 @@ from photon_gpu.errors import InvalidInputError, NoiseContradictionError, Photon
 from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
 from tests.support.dj_tables import declare
 
-KINDS = ["file", "seaweed", "moto", "gcs"]
+SERVICES = ["file", "seaweed", "moto", "gcs"]
 COMPACT = RECORDING.replace("photon@", "photon_compact@")
 ZATTRS = {
     "codec_version": "1.0",
@@ -29,10 +29,10 @@ ZATTRS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("key", ["int32", "int"])
-def test_the_documented_example(schema, store, kind, key):
-    backend = store(kind)
+def test_the_documented_example(schema, store, service, key):
+    backend = store(service)
     table = declare(schema, RECORDING.replace("int32", key))
     data = poisson()
     table.insert1({"recording_id": 42, "movie": data})
@@ -94,9 +94,9 @@ def test_the_documented_metadata_key_for_key(schema, store):
     assert [name for name in files(backend, folder) if name[0].isdigit()] == [f"{i}.0.0" for i in range(10)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_compound_and_special_keys(schema, store, kind):
-    backend = store(kind)
+@pytest.mark.parametrize("service", SERVICES)
+def test_compound_and_special_keys(schema, store, service):
+    backend = store(service)
     table = declare(
         schema,
         "subject_id : int32\nsession_date : date\nfilename : varchar(12000)\n---\nmovie : <photon@imaging>",
@@ -137,9 +137,9 @@ def test_keys_less_than_a_second_apart(schema, store):
         )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_compact_is_smaller_and_fetches_the_same_kind_of_movie(schema, store, kind):
-    backend = store(kind)
+@pytest.mark.parametrize("service", SERVICES)
+def test_compact_is_smaller_and_fetches_the_same_kind_of_movie(schema, store, service):
+    backend = store(service)
     plain, compact = declare(schema, RECORDING), declare(schema, COMPACT, "Small")
     data = poisson(light=200)
     plain.insert1({"recording_id": 1, "movie": data})
@@ -326,10 +326,10 @@ def test_an_array_is_taken_for_counts_unless_its_own_noise_contradicts_that(sche
     ],
     ids=["constant", "three frames", "one frame", "synthetic"],
 )
-@pytest.mark.parametrize("kind", ["photon", "photon_compact"])
-def test_an_array_in_which_no_noise_can_be_measured_is_stored_as_documented(schema, store, data, kind):
+@pytest.mark.parametrize("codec", ["photon", "photon_compact"])
+def test_an_array_in_which_no_noise_can_be_measured_is_stored_as_documented(schema, store, data, codec):
     store()
-    table = declare(schema, RECORDING.replace("photon", kind))
+    table = declare(schema, RECORDING.replace("photon", codec))
     with warnings.catch_warnings():
         warnings.simplefilter("error", PhotonWarning)
         table.insert1({"recording_id": 1, "movie": data})
@@ -422,18 +422,18 @@ def test_a_store_configured_in_datajoint_keeps_its_own_prefix_and_partition(dj, 
 
 
 @pytest.mark.parametrize("endpoint", ["seaweed", "moto"])
-@pytest.mark.parametrize("kind", ["STANDARD_IA", "GLACIER"])
-def test_storage_classes(schema, store, endpoint, kind):
-    backend = store(endpoint, storage_class=kind)
+@pytest.mark.parametrize("storage_class", ["STANDARD_IA", "GLACIER"])
+def test_storage_classes(schema, store, endpoint, storage_class):
+    backend = store(endpoint, storage_class=storage_class)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": poisson()})
     folder = f"{schema.database}/recording/recording_id=1/movie.zarr"
-    found = {
+    storage_classes = {
         name: backend.fs.info(backend._full_path(f"{folder}/{name}")).get("StorageClass")
         for name in files(backend, folder)
     }
-    assert {found[name] for name in ("0.0.0", "1.0.0", "2.0.0")} == {kind}
-    assert {found[name] for name in (".zarray", ".zattrs", ".manifest.json")} <= {"STANDARD", None}
+    assert {storage_classes[name] for name in ("0.0.0", "1.0.0", "2.0.0")} == {storage_class}
+    assert {storage_classes[name] for name in (".zarray", ".zattrs", ".manifest.json")} <= {"STANDARD", None}
 
 
 def test_an_archived_chunk_says_so_and_how_to_get_it_back(schema, store):
@@ -460,8 +460,8 @@ def test_a_movie_that_was_replaced_behind_the_rows_back_is_noticed(schema, store
     backend = store()
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": poisson()})
-    place = backend._full_path(f"{schema.database}/recording/recording_id=1/movie.zarr")
-    pg.encode(poisson(5), place, overwrite=True, noise=pg.NoiseModel())
+    path = backend._full_path(f"{schema.database}/recording/recording_id=1/movie.zarr")
+    pg.encode(poisson(5), path, overwrite=True, noise=pg.NoiseModel())
     with pytest.raises(pg.PhotonError, match="not the one that this row was inserted with"):
         table.fetch1("movie")[0]
 

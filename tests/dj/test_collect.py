@@ -53,15 +53,15 @@ class Lab:
         self.backend = None
         self.table = declare(schema, "i : int32\n---\nmovie : json")
 
-    def use(self, kind="file", **more):
-        self.backend = self.make_store(kind, **more)
+    def use(self, service="file", **more):
+        self.backend = self.make_store(service, **more)
         mark_location(self.backend, "imaging", self.table.connection)
         return self
 
     def path(self, i, table="recording"):
         return f"{self.schema.database}/{table}/i={i}/movie.zarr"
 
-    def place(self, i, files=FILES, age_hours=100.0, table="recording"):
+    def put(self, i, files=FILES, age_hours=100.0, table="recording"):
         for name, content in files.items():
             full = self.backend._full_path(f"{self.path(i, table)}/{name}")
             self.backend.fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
@@ -76,8 +76,8 @@ class Lab:
 
     def left(self):
         root = self.backend._full_path(self.schema.database)
-        found = self.backend.fs.find(root) if self.backend.fs.exists(root) else []
-        return {path[len(root) + 1 :] for path in found}
+        paths = self.backend.fs.find(root) if self.backend.fs.exists(root) else []
+        return {path[len(root) + 1 :] for path in paths}
 
     def collect(self, **options):
         return collect(self.schema.database, **{"dry_run": False, "wait_seconds": 0.5, **options})
@@ -88,14 +88,14 @@ class Lab:
             os.utime(path, (0, 0))
 
 
-def only(found):
-    (movie,) = found.unreferenced
+def only(result):
+    (movie,) = result.unreferenced
     return movie
 
 
 def test_a_dry_run_is_the_default_and_deletes_nothing(lab):
-    lab.use().place(1)
-    lab.place(2)
+    lab.use().put(1)
+    lab.put(2)
     lab.row(1)
     before = lab.left()
     report = collect(lab.schema.database)
@@ -109,11 +109,11 @@ def test_a_dry_run_is_the_default_and_deletes_nothing(lab):
     assert lab.left() == before
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
-def test_only_what_no_row_refers_to_goes(lab, kind):
-    lab.use(kind)
+@pytest.mark.parametrize("service", ["file", "seaweed", "moto", "gcs"])
+def test_only_what_no_row_refers_to_goes(lab, service):
+    lab.use(service)
     for i in (1, 2, "a%2Fb"):
-        lab.place(i)
+        lab.put(i)
     lab.row(1)
     report = lab.collect(grace_hours=0)
     assert report.count("deleted") == 2
@@ -124,29 +124,29 @@ def test_only_what_no_row_refers_to_goes(lab, kind):
 
 
 def test_empty_folders_go_too_but_not_the_table(lab):
-    lab.use().place(1)
+    lab.use().put(1)
     lab.collect()
     root = Path(lab.backend._full_path(lab.schema.database))
     assert list(root.rglob("*")) == [root / "recording"]
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
-def test_young_movies_stay(lab, kind):
-    lab.use(kind).place(1, age_hours=0)
+@pytest.mark.parametrize("service", ["file", "seaweed", "moto", "gcs"])
+def test_young_movies_stay(lab, service):
+    lab.use(service).put(1, age_hours=0)
     movie = only(lab.collect())
     assert (movie.status, movie.why) == ("kept", "changed within the grace period")
     assert len(lab.left()) == len(FILES)
 
 
 def test_one_young_file_keeps_the_whole_movie(lab):
-    lab.use().place(1)
-    lab.place(1, {"2.0.0": b"z"}, age_hours=23.9)
+    lab.use().put(1)
+    lab.put(1, {"2.0.0": b"z"}, age_hours=23.9)
     assert only(lab.collect()).status == "kept"
     assert only(lab.collect(grace_hours=23.8)).status == "deleted"
 
 
 def test_a_clock_that_is_ahead_does_not_make_young_movies_old(lab, monkeypatch):
-    lab.use().place(1, age_hours=1)
+    lab.use().put(1, age_hours=1)
     monkeypatch.setattr(StoredMovie, "doubt", lambda movie, *_: movie.examine())
     assert only(lab.collect()).why == "changed within the grace period"
     assert len(lab.left()) == len(FILES)
@@ -161,7 +161,7 @@ def test_a_clock_that_is_ahead_does_not_make_young_movies_old(lab, monkeypatch):
     ],
 )
 def test_any_row_that_names_the_path_protects_it(lab, row):
-    lab.use().place(1)
+    lab.use().put(1)
     if "path" in row:
         row = {"path": "elsewhere", "also": [{"here": "s3://bucket/" + lab.path(1)}]}
     lab.row(1, **row)
@@ -170,7 +170,7 @@ def test_any_row_that_names_the_path_protects_it(lab, row):
 
 
 def test_a_row_copied_to_another_schema_protects_it(lab, dj):
-    lab.use().place(1)
+    lab.use().put(1)
     lab.row(1)
     archive = dj.Schema("archive_of_" + lab.schema.database)
     try:
@@ -186,7 +186,7 @@ def test_a_row_copied_to_another_schema_protects_it(lab, dj):
 
 
 def test_a_row_of_a_codec_that_is_not_installed_protects_it(lab, dj):
-    lab.use().place(1)
+    lab.use().put(1)
     lab.row(1)
     column = f"{lab.table.full_table_name}.movie"
     dj.conn().query(f"COMMENT ON COLUMN {column} IS ':<unheard_of@imaging>:'")
@@ -195,7 +195,7 @@ def test_a_row_of_a_codec_that_is_not_installed_protects_it(lab, dj):
 
 
 def test_a_query_that_fails_ends_it(lab, dj, monkeypatch):
-    lab.use().place(1)
+    lab.use().put(1)
     query = dj.conn().query
 
     def failing(text, *args, **kwargs):
@@ -210,7 +210,7 @@ def test_a_query_that_fails_ends_it(lab, dj, monkeypatch):
 
 
 def test_a_query_that_fails_at_the_second_look_ends_it(lab, monkeypatch):
-    lab.use().place(1)
+    lab.use().put(1)
     find = MODULE.find_references
 
     asked = []
@@ -228,7 +228,7 @@ def test_a_query_that_fails_at_the_second_look_ends_it(lab, monkeypatch):
 
 
 def test_a_store_that_cannot_be_listed_ends_it(lab, monkeypatch):
-    lab.use("seaweed").place(1)
+    lab.use("seaweed").put(1)
     monkeypatch.setattr(type(lab.backend.fs), "find", lambda *_, **__: 1 / 0)
     with pytest.raises(StoreUnavailableError, match="store 'imaging': listing s3://"):
         lab.collect(grace_hours=0)
@@ -237,7 +237,7 @@ def test_a_store_that_cannot_be_listed_ends_it(lab, monkeypatch):
 
 
 def test_an_insert_not_yet_committed_elsewhere_protects_it(lab, another):
-    lab.use().place(1)
+    lab.use().put(1)
     other = another.FreeTable(lab.table.full_table_name)
     with another.connection.transaction:
         other.insert1({"i": 1, "movie": {"path": lab.path(1)}})
@@ -249,7 +249,7 @@ def test_an_insert_not_yet_committed_elsewhere_protects_it(lab, another):
 
 
 def test_it_waits_for_a_writer_to_finish(lab, another):
-    lab.use().place(1)
+    lab.use().put(1)
     other = another.FreeTable(lab.table.full_table_name)
     another.connection.start_transaction()
     other.insert1({"i": 1, "movie": {"path": lab.path(1)}})
@@ -261,7 +261,7 @@ def test_it_waits_for_a_writer_to_finish(lab, another):
 
 
 def test_a_row_inserted_after_the_scan_is_seen(lab, monkeypatch):
-    lab.use().place(1)
+    lab.use().put(1)
     lock = MODULE._lock
 
     def insert_then_lock(*args):
@@ -274,7 +274,7 @@ def test_a_row_inserted_after_the_scan_is_seen(lab, monkeypatch):
 
 
 def test_inside_a_transaction_it_refuses(lab, dj):
-    lab.use().place(1)
+    lab.use().put(1)
     lab.row(1)
     with dj.conn().transaction:
         lab.table.delete_quick()
@@ -285,7 +285,7 @@ def test_inside_a_transaction_it_refuses(lab, dj):
 
 
 def test_the_last_to_go_is_zarray(lab, monkeypatch):
-    lab.use().place(1)
+    lab.use().put(1)
     order = []
     remove = lab.backend.fs.rm_file
     monkeypatch.setattr(
@@ -298,7 +298,7 @@ def test_the_last_to_go_is_zarray(lab, monkeypatch):
 @pytest.mark.parametrize("stop", range(6))
 def test_the_path_cannot_be_taken_before_it_is_empty(lab, monkeypatch, stop):
     """A re-insert at any moment of the deletion finds the path taken, and goes beside."""
-    lab.use().place(1)
+    lab.use().put(1)
     remove = type(lab.backend.fs).rm_file
     storage = Storage(lab.backend.fs, lab.backend._full_path(lab.path(1)))
     count = [0]
@@ -319,13 +319,13 @@ def test_the_path_cannot_be_taken_before_it_is_empty(lab, monkeypatch, stop):
 
 def test_a_collection_that_lagged_behind_leaves_the_new_movie_alone(lab, monkeypatch):
     """It listed the old movie; since then another deleted it and the key was inserted again."""
-    lab.use().place(1)
+    lab.use().put(1)
     lock = MODULE._lock
 
     def meanwhile(movie, grace):
         monkeypatch.undo()
         assert only(lab.collect()).status == "deleted"
-        lab.place(1, age_hours=0)
+        lab.put(1, age_hours=0)
         return lock(movie, grace)
 
     monkeypatch.setattr(MODULE, "_lock", meanwhile)
@@ -334,11 +334,11 @@ def test_a_collection_that_lagged_behind_leaves_the_new_movie_alone(lab, monkeyp
 
 
 def test_a_movie_that_grew_since_it_was_listed_stays(lab, monkeypatch):
-    lab.use().place(1)
+    lab.use().put(1)
     lock = MODULE._lock
 
     def grow(movie, grace):
-        lab.place(1, {"2.0.0": b"more"})
+        lab.put(1, {"2.0.0": b"more"})
         return lock(movie, grace)
 
     monkeypatch.setattr(MODULE, "_lock", grow)
@@ -347,14 +347,14 @@ def test_a_movie_that_grew_since_it_was_listed_stays(lab, monkeypatch):
 
 
 def test_an_unfinished_recording_stays(lab):
-    lab.use().place(1, {".photon-recording": b"{}", ".photon-writing": b"{}", "0.0.0": b"frames"})
+    lab.use().put(1, {".photon-recording": b"{}", ".photon-writing": b"{}", "0.0.0": b"frames"})
     assert "photon_gpu.dj.recover finishes or removes it" in only(lab.collect()).why
     assert len(lab.left()) == 3
 
 
 @pytest.mark.parametrize("stop", range(5))
 def test_a_deletion_that_died_is_finished_by_the_next(lab, monkeypatch, stop):
-    lab.use().place(1)
+    lab.use().put(1)
     remove = type(lab.backend.fs).rm_file
     count = [0]
 
@@ -379,7 +379,7 @@ def test_a_deletion_that_died_is_finished_by_the_next(lab, monkeypatch, stop):
 def test_two_collections_at_once_delete_each_movie_once(lab, dj, another):
     lab.use("moto")
     for i in range(6):
-        lab.place(i)
+        lab.put(i)
     lab.row(0)
     another.config.stores = dict(dj.config.stores)
     results = []
@@ -396,14 +396,14 @@ def test_two_collections_at_once_delete_each_movie_once(lab, dj, another):
 
 
 def test_a_dropped_table_is_reported_and_stays_until_asked(lab):
-    lab.use().place(1, table="gone")
+    lab.use().put(1, table="gone")
     assert "no table gone; dropped_tables=True" in only(lab.collect()).why
     assert len(lab.left()) == len(FILES)
     assert only(lab.collect(dropped_tables=True)).status == "deleted"
 
 
 def test_what_others_wrote_stays(lab):
-    lab.use().place(1, {".zarray": b'{"zarr_format": 2}', "0.0": b"theirs"})
+    lab.use().put(1, {".zarray": b'{"zarr_format": 2}', "0.0": b"theirs"})
     assert only(lab.collect()).why == "not written by photon_gpu"
     assert len(lab.left()) == 2
 
@@ -417,14 +417,14 @@ def test_what_others_wrote_stays(lab):
     ],
 )
 def test_remains_of_a_killed_insert_go(lab, files):
-    lab.use().place(1, files)
+    lab.use().put(1, files)
     assert only(lab.collect()).status == "deleted"
     assert lab.left() == set()
 
 
 @pytest.mark.parametrize("metadata", [{".zattrs": FILES[".zattrs"]}, {".photon-writing": b"{}"}])
 def test_chunks_that_neither_a_manifest_nor_a_writer_names_stay(lab, metadata):
-    lab.use().place(1, {**metadata, "0.0.0": CHUNK})
+    lab.use().put(1, {**metadata, "0.0.0": CHUNK})
     assert only(lab.collect()).why == "not written by photon_gpu"
     assert len(lab.left()) == 2
 
@@ -443,7 +443,7 @@ def test_other_schemas_and_other_files_are_never_touched(lab):
 def test_two_names_of_one_place_are_one_store(lab, dj):
     from photon_gpu.dj import stores
 
-    lab.use().place(1)
+    lab.use().put(1)
     stores({"again": dict(dj.config.stores["imaging"])})
     assert len(lab.collect(dry_run=True).unreferenced) == 1
 

@@ -189,8 +189,8 @@ TYPES = {
 }
 
 
-@pytest.mark.parametrize("kind", POSTGRESQL)
-def test_a_copy_in_any_column_of_postgresql_protects(dj, schema, store, kind):
+@pytest.mark.parametrize("column", POSTGRESQL)
+def test_a_copy_in_any_column_of_postgresql_protects(dj, schema, store, column):
     store()
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
@@ -198,8 +198,8 @@ def test_a_copy_in_any_column_of_postgresql_protects(dj, schema, store, kind):
     conn.query(f"CREATE DOMAIN {name}.stored AS jsonb")
     conn.query(f"CREATE DOMAIN {name}.place AS text")
     conn.query(f"CREATE TYPE {name}.pair AS (number int, movie jsonb)")
-    conn.query(f"CREATE TABLE {name}.copies (copy {TYPES.get(kind, kind).format(schema=name)})")
-    value = POSTGRESQL[kind].format(row="movie::text", path="(movie->>'path')", schema=name)
+    conn.query(f"CREATE TABLE {name}.copies (copy {TYPES.get(column, column).format(schema=name)})")
+    value = POSTGRESQL[column].format(row="movie::text", path="(movie->>'path')", schema=name)
     conn.query(f"INSERT INTO {name}.copies SELECT {value} FROM {table.full_table_name}")
     table.delete()
     assert emptied(schema).referenced == 1
@@ -289,9 +289,9 @@ def test_an_empty_location_needs_no_word(dj, schema, store):
     assert emptied(schema).unreferenced == ()
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
-def test_every_store_is_marked_once_and_before_its_first_movie(dj, schema, store, kind):
-    backend = store(kind)
+@pytest.mark.parametrize("service", ["file", "seaweed", "moto", "gcs"])
+def test_every_store_is_marked_once_and_before_its_first_movie(dj, schema, store, service):
+    backend = store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     table.insert1({"recording_id": 2, "movie": A})
@@ -357,31 +357,33 @@ def mysql(dj, mysql_port):
 
 @pytest.mark.filterwarnings("ignore:MariaDB is not officially supported")
 class TestMySQL:
-    def place(self, mysql, tmp_path):
+    def declared(self, mysql, tmp_path):
         instance, schema = mysql
         (tmp_path / "mysql").mkdir(exist_ok=True)
         stores({"imaging": {"protocol": "file", "location": str(tmp_path / "mysql")}}, config=instance.config)
         return instance.connection, schema, declare(schema, RECORDING)
 
     def test_only_what_no_row_refers_to_goes(self, mysql, tmp_path):
-        connection, schema, table = self.place(mysql, tmp_path)
+        connection, schema, table = self.declared(mysql, tmp_path)
         for i in (1, 2):
             table.insert1({"recording_id": i, "movie": A})
         (table & "recording_id = 1").delete()
-        found = emptied(schema, connection=connection)
-        assert (found.referenced, found.count("deleted")) == (1, 1)
+        result = emptied(schema, connection=connection)
+        assert (result.referenced, result.count("deleted")) == (1, 1)
         check_rows(table, {2: A})
 
-    @pytest.mark.parametrize("kind", ["json", "text", "varchar(2000)", "blob", "varbinary(2000)", "path"])
-    def test_a_copy_in_any_column_protects(self, mysql, tmp_path, kind):
-        connection, schema, table = self.place(mysql, tmp_path)
+    @pytest.mark.parametrize(
+        "column_type", ["json", "text", "varchar(2000)", "blob", "varbinary(2000)", "path"]
+    )
+    def test_a_copy_in_any_column_protects(self, mysql, tmp_path, column_type):
+        connection, schema, table = self.declared(mysql, tmp_path)
         table.insert1({"recording_id": 1, "movie": A})
-        value = "JSON_UNQUOTE(JSON_EXTRACT(movie, '$.path'))" if kind == "path" else "movie"
-        if kind.startswith(("varchar", "varbinary")):
+        value = "JSON_UNQUOTE(JSON_EXTRACT(movie, '$.path'))" if column_type == "path" else "movie"
+        if column_type.startswith(("varchar", "varbinary")):
             value = "JSON_EXTRACT(movie, '$.path')"
-        kind = "text" if kind == "path" else kind
+        column_type = "text" if column_type == "path" else column_type
         connection.query("CREATE DATABASE IF NOT EXISTS analysis")
-        connection.query(f"CREATE TABLE analysis.copies (copy {kind})")
+        connection.query(f"CREATE TABLE analysis.copies (copy {column_type})")
         try:
             connection.query(f"INSERT INTO analysis.copies SELECT {value} FROM {table.full_table_name}")
             table.delete()
@@ -393,7 +395,7 @@ class TestMySQL:
 
     def test_a_user_who_does_not_see_every_schema_ends_it(self, mysql, tmp_path, mysql_port, dj):
         """MySQL hides what a user may not read, as if it were not there."""
-        connection, schema, table = self.place(mysql, tmp_path)
+        connection, schema, table = self.declared(mysql, tmp_path)
         table.insert1({"recording_id": 1, "movie": A})
         connection.query("CREATE USER lab@'127.0.0.1' IDENTIFIED BY 'pw'".replace("%", "%%"))
         connection.query("GRANT ALL PRIVILEGES ON calcium.* TO lab@'127.0.0.1'")
@@ -417,7 +419,7 @@ class TestMySQL:
 
     def test_a_server_of_another_kind_that_shares_the_store(self, mysql, tmp_path, dj, database):
         """PostgreSQL and MySQL store in one place: neither can ask the other, so neither collects."""
-        connection, schema, table = self.place(mysql, tmp_path)
+        connection, schema, table = self.declared(mysql, tmp_path)
         stores({"imaging": {"protocol": "file", "location": str(tmp_path / "mysql")}})
         there = dj.Schema("calcium")
         try:

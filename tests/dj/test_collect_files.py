@@ -28,7 +28,7 @@ def orphan(schema, store):
     return folder, lambda **more: collect(schema.database, **{"dry_run": False, "grace_hours": 0, **more})
 
 
-def place(folder, names, content=b"somebody's"):
+def write_files(folder, names, content=b"somebody's"):
     for name in names:
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_bytes(content)
@@ -45,7 +45,7 @@ def frame():
 @pytest.mark.parametrize("stray", STRAYS)
 def test_a_file_that_no_manifest_lists_stays_and_is_named(orphan, stray):
     folder, run = orphan
-    place(folder, [stray])
+    write_files(folder, [stray])
     own = sum(path.stat().st_size for path in folder.iterdir() if path.is_file() and path.name != stray)
     for dry_run, status in ((True, "orphan"), (False, "deleted")):
         result = run(dry_run=dry_run)
@@ -61,7 +61,7 @@ def test_a_file_that_no_manifest_lists_stays_and_is_named(orphan, stray):
 
 def test_many_strays_are_counted(orphan):
     folder, run = orphan
-    place(folder, STRAYS)
+    write_files(folder, STRAYS)
     (movie,) = run().unreferenced
     assert movie.why.endswith(f"and {len(STRAYS) - 3} more")
     assert left(folder) == sorted(STRAYS)
@@ -70,7 +70,7 @@ def test_many_strays_are_counted(orphan):
 def test_a_chunk_that_a_finished_movie_does_not_list_stays(orphan):
     """Even one that looks like photon_gpu's: it may be of another movie."""
     folder, run = orphan
-    place(folder, ["9.0.0"], frame())
+    write_files(folder, ["9.0.0"], frame())
     assert run().count("deleted") == 1
     assert left(folder) == ["9.0.0"]
 
@@ -92,9 +92,9 @@ def test_of_a_killed_insert_only_what_is_whole_and_a_chunk_goes(orphan, content)
     folder, run = orphan
     for path in folder.iterdir():
         path.unlink()
-    place(folder, [".photon-writing"], b'{"token": "0"}')
-    place(folder, ["0.0.0", "1.0.0", "1.2.840.113"], frame())
-    place(folder, ["2.0.0"], content)
+    write_files(folder, [".photon-writing"], b'{"token": "0"}')
+    write_files(folder, ["0.0.0", "1.0.0", "1.2.840.113"], frame())
+    write_files(folder, ["2.0.0"], content)
     (movie,) = run().unreferenced
     assert (movie.status, movie.why) == ("deleted", "not the movie's own, stays: 1.2.840.113, 2.0.0")
     assert left(folder) == ["1.2.840.113", "2.0.0"]
@@ -104,8 +104,8 @@ def test_records_of_frames_go_with_a_killed_insert(orphan):
     folder, run = orphan
     for path in folder.iterdir():
         path.unlink()
-    place(folder, [".photon-writing", ".frames/0.json"], b'{"token": "0"}')
-    place(folder, ["0.0.0"], frame())
+    write_files(folder, [".photon-writing", ".frames/0.json"], b'{"token": "0"}')
+    write_files(folder, ["0.0.0"], frame())
     assert run().count("deleted") == 1
     assert not folder.exists()
 
@@ -129,7 +129,7 @@ def begun(schema, store):
             live.append(frames)
             raise RuntimeError("killed")
     folder = Path(backend._full_path(live.path))
-    place(folder, ["notes.txt", "1.2.840.113"])
+    write_files(folder, ["notes.txt", "1.2.840.113"])
     return table, folder
 
 

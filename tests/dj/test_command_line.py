@@ -54,9 +54,9 @@ def test_gc(dj, schema, store, typed):
 def test_gc_with_a_file_of_stores(schema, store, typed, tmp_path):
     store()
     (tmp_path / "more").mkdir()
-    place = tmp_path / "more" / schema.database / "recording" / "i=1" / "movie.zarr"
-    place.mkdir(parents=True)
-    (place / ".photon-writing").write_text("{}")
+    movie_folder = tmp_path / "more" / schema.database / "recording" / "i=1" / "movie.zarr"
+    movie_folder.mkdir(parents=True)
+    (movie_folder / ".photon-writing").write_text("{}")
     declare(schema, RECORDING)
     stores = tmp_path / "stores.json"
     stores.write_text(json.dumps({"more": {"protocol": "file", "location": str(tmp_path / "more")}}))
@@ -81,11 +81,11 @@ def test_gc_that_cannot_be(store, typed, arguments, says):
     assert len(ran.stderr.strip().splitlines()) <= 2
 
 
-@pytest.mark.parametrize("kind", ["seaweed", "gcs"])
-def test_urls_with_storage_options(store, typed, tmp_path, kind):
-    backend = store(kind)
+@pytest.mark.parametrize("service", ["seaweed", "gcs"])
+def test_urls_with_storage_options(store, typed, tmp_path, service):
+    backend = store(service)
     path = backend._full_path("movie.zarr")
-    if kind == "gcs":
+    if service == "gcs":
         url, options = f"gs://{path}", ["token=anon", "project=p", f"endpoint_url={backend.spec['endpoint']}"]
     else:
         url, options = (
@@ -96,7 +96,7 @@ def test_urls_with_storage_options(store, typed, tmp_path, kind):
     np.save(tmp_path / "raw.npy", poisson())
     for words in (
         ["encode", tmp_path / "raw.npy", url, "--gain", 1, *flags],
-        *([["info", url, *flags], ["cost", url, *flags]] if kind == "seaweed" else []),
+        *([["info", url, *flags], ["cost", url, *flags]] if service == "seaweed" else []),
         ["decode", url, tmp_path / "back.npy", *flags],
     ):
         ran = typed(*map(str, words))

@@ -17,10 +17,10 @@ NOISE = pg.NoiseModel(gain=100.0, offset=92.0)
 
 
 @pytest.mark.skipif(not CORPUS, reason="PHOTON_GPU_CORPUS is not set")
-@pytest.mark.parametrize("kind", ["photon", "photon_compact"])
-def test_a_real_movie_takes_a_quarter(schema, store, kind):
+@pytest.mark.parametrize("codec", ["photon", "photon_compact"])
+def test_a_real_movie_takes_a_quarter(schema, store, codec):
     backend = store()
-    table = declare(schema, RECORDING.replace("photon", kind))
+    table = declare(schema, RECORDING.replace("photon", codec))
     path = Path(CORPUS or "") / "2p_cortex.tif"
     table.insert1({"recording_id": 1, "movie": pg.movie(path, noise=NOISE)})
     movie = table.fetch1("movie")

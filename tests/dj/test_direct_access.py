@@ -19,8 +19,8 @@ A = poisson(3)
 
 
 @pytest.fixture
-def place(schema, store, request):
-    """Full path of an inserted movie on the kind of store asked for, and the reader's expectation."""
+def inserted(schema, store, request):
+    """Return the full path of an inserted movie, the backend of its store, and the fetched movie."""
     backend = store(request.param)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 42, "movie": A})
@@ -49,9 +49,9 @@ def python(code, folder, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("place", ["seaweed", "moto"], indirect=True)
-def test_the_documented_lines(place, tmp_path):
-    path, backend, movie = place
+@pytest.mark.parametrize("inserted", ["seaweed", "moto"], indirect=True)
+def test_the_documented_lines(inserted, tmp_path):
+    path, backend, movie = inserted
     python(
         """
         import zarr
@@ -79,16 +79,16 @@ def test_the_documented_lines(place, tmp_path):
     assert json.loads((tmp_path / "attrs.json").read_text()) == movie.attrs
 
 
-@pytest.mark.parametrize("place", ["file"], indirect=True)
-def test_a_local_path(place, tmp_path):
-    path, _, movie = place
+@pytest.mark.parametrize("inserted", ["file"], indirect=True)
+def test_a_local_path(inserted, tmp_path):
+    path, _, movie = inserted
     python("import zarr, numpy; numpy.save('all.npy', zarr.open(sys.argv[1], mode='r')[:])", tmp_path, path)
     np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
 
 
-@pytest.mark.parametrize("place", ["gcs"], indirect=True)
-def test_google_cloud_storage(place, tmp_path):
-    path, backend, movie = place
+@pytest.mark.parametrize("inserted", ["gcs"], indirect=True)
+def test_google_cloud_storage(inserted, tmp_path):
+    path, backend, movie = inserted
     python(
         """
         import os; os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
@@ -103,11 +103,11 @@ def test_google_cloud_storage(place, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
 
 
-@pytest.mark.parametrize("place", ["file", "seaweed"], indirect=True)
-def test_cpp(place, tmp_path):
+@pytest.mark.parametrize("inserted", ["file", "seaweed"], indirect=True)
+def test_cpp(inserted, tmp_path):
     """tensorstore, a C++ library."""
     pytest.importorskip("tensorstore", reason="pip install tensorstore")
-    path, backend, movie = place
+    path, backend, movie = inserted
     if backend.protocol == "file":
         kvstore = {"driver": "file", "path": path + "/"}
     else:
@@ -133,11 +133,11 @@ def test_cpp(place, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
 
 
-@pytest.mark.parametrize("place", ["file"], indirect=True)
-def test_rust(place, tmp_path):
+@pytest.mark.parametrize("inserted", ["file"], indirect=True)
+def test_rust(inserted, tmp_path):
     """zarrs, a Rust library, by way of its Python binding; it may not fall back to Python."""
     pytest.importorskip("zarrs", reason="pip install zarrs")
-    path, _, movie = place
+    path, _, movie = inserted
     ran = python(
         """
         import warnings; warnings.simplefilter("error")
@@ -172,15 +172,15 @@ def node(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("place", ["file", "seaweed"], indirect=True)
-def test_javascript(place, node):
-    path, backend, movie = place
+@pytest.mark.parametrize("inserted", ["file", "seaweed"], indirect=True)
+def test_javascript(inserted, node):
+    path, backend, movie = inserted
     code = """
         import * as zarr from "zarrita";
         import { FileSystemStore, FetchStore } from "@zarrita/storage";
         import { writeFileSync } from "fs";
-        const place = process.argv[2];
-        const store = place.startsWith("http") ? new FetchStore(place) : new FileSystemStore(place);
+        const url = process.argv[2];
+        const store = url.startsWith("http") ? new FetchStore(url) : new FileSystemStore(url);
         const array = await zarr.open.v2(store, { kind: "array" });
         const all = await zarr.get(array);
         writeFileSync("all.bin", new Uint8Array(all.data.buffer));
@@ -197,12 +197,12 @@ def test_javascript(place, node):
     np.testing.assert_array_equal(read, movie[...])
 
 
-@pytest.mark.parametrize("kind", ["seaweed", "gcs"])
-def test_the_engine_takes_urls(dj, store, kind):
+@pytest.mark.parametrize("service", ["seaweed", "gcs"])
+def test_the_engine_takes_urls(dj, store, service):
     """The same bytes by way of ``pg.encode`` and ``pg.open`` with storage options."""
-    backend = store(kind)
+    backend = store(service)
     path = backend._full_path("movie.zarr")
-    if kind == "gcs":
+    if service == "gcs":
         url = f"gs://{path}"
         options = {"token": "anon", "project": "p", "endpoint_url": backend.spec["endpoint"]}
     else:

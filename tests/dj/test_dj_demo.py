@@ -15,9 +15,9 @@ from photon_gpu.sources.simulated.parameters import Simulation
 def test_the_demo(dj):
     lines = []
     done = demo(simulation=Simulation(frames=120, height=32, width=32), say=lines.append)
-    place = "calcium_imaging/recording/recording_id=42/movie.zarr"
+    path = "calcium_imaging/recording/recording_id=42/movie.zarr"
     assert sorted(done.files) == [
-        f"{place}/{name}" for name in (".manifest.json", ".zarray", ".zattrs", "0.0.0", "1.0.0")
+        f"{path}/{name}" for name in (".manifest.json", ".zarray", ".zattrs", "0.0.0", "1.0.0")
     ]
     assert list(json.loads(done.zarray))[:3] == ["chunks", "compressor", "dtype"]
     assert json.loads(done.zattrs)["codec_name"] == "photon"

@@ -13,9 +13,9 @@ from photon_gpu.store.claim import Claim
 from tests.support.threads import at_once
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
-def test_the_first_gets_it(dj, store, kind):
-    storage = storage_at(store(kind), "lab/t/filename=data%2Fraw.tif/movie.zarr")
+@pytest.mark.parametrize("service", ["file", "seaweed", "moto", "gcs"])
+def test_the_first_gets_it(dj, store, service):
+    storage = storage_at(store(service), "lab/t/filename=data%2Fraw.tif/movie.zarr")
     storage.create("marker", b"first")
     with pytest.raises(FileExistsError):
         storage.create("marker", b"second")
@@ -24,9 +24,9 @@ def test_the_first_gets_it(dj, store, kind):
     storage.create("marker", b"second")
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
-def test_of_eight_at_once_one_gets_it(dj, store, kind):
-    storage = storage_at(store(kind), "lab/t/i=1/movie.zarr")
+@pytest.mark.parametrize("service", ["file", "seaweed", "moto", "gcs"])
+def test_of_eight_at_once_one_gets_it(dj, store, service):
+    storage = storage_at(store(service), "lab/t/i=1/movie.zarr")
     for attempt in range(2):
         won, barrier = [], threading.Barrier(8)
 
@@ -42,10 +42,10 @@ def test_of_eight_at_once_one_gets_it(dj, store, kind):
         assert won == [storage.read(f"marker{attempt}")]
 
 
-@pytest.mark.parametrize("kind", ["file", "moto"])
-def test_of_eight_claims_at_most_one_holds(dj, store, kind):
-    storage = storage_at(store(kind), "lab/t/i=1/movie.zarr")
-    held, barrier = [], threading.Barrier(8)
+@pytest.mark.parametrize("service", ["file", "moto"])
+def test_of_eight_claims_at_most_one_holds(dj, store, service):
+    storage = storage_at(store(service), "lab/t/i=1/movie.zarr")
+    claims, barrier = [], threading.Barrier(8)
 
     def run():
         claim = Claim(storage, overwrite=False)
@@ -54,11 +54,11 @@ def test_of_eight_claims_at_most_one_holds(dj, store, kind):
             claim.__enter__()
         except StoreExistsError:
             return
-        held.append(claim)
+        claims.append(claim)
 
     at_once([run] * 8)
-    assert len(held) <= 1
-    if not held:
+    assert len(claims) <= 1
+    if not claims:
         Claim(storage, overwrite=False).__enter__()
 
 

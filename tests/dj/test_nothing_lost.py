@@ -17,7 +17,7 @@ from tests.support.dj_programs import run, table_code
 from tests.support.dj_tables import declare
 from tests.support.servers import s3_spec
 
-KINDS = ["file", "seaweed", "gcs"]
+SERVICES = ["file", "seaweed", "gcs"]
 A, B = poisson(1), poisson(2)
 DENOISED = "-> Source\n---\nmovie : <photon@imaging>\npid : int64"
 
@@ -29,9 +29,9 @@ def row(table, i):
     return path[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_duplicate_key(dj, schema, store, kind):
-    store(kind)
+@pytest.mark.parametrize("service", SERVICES)
+def test_duplicate_key(dj, schema, store, service):
+    store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     before = row(table, 1)
@@ -42,18 +42,18 @@ def test_duplicate_key(dj, schema, store, kind):
     assert before.endswith("/recording_id=1/movie.zarr")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_skip_duplicates(schema, store, kind):
-    store(kind)
+@pytest.mark.parametrize("service", SERVICES)
+def test_skip_duplicates(schema, store, service):
+    store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     table.insert([{"recording_id": 1, "movie": B}, {"recording_id": 2, "movie": B}], skip_duplicates=True)
     check_rows(table, {1: A, 2: B})
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_rollback(dj, schema, store, kind):
-    store(kind)
+@pytest.mark.parametrize("service", SERVICES)
+def test_rollback(dj, schema, store, service):
+    store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     with pytest.raises(RuntimeError, match="changed my mind"), dj.conn().transaction:
@@ -66,9 +66,9 @@ def test_rollback(dj, schema, store, kind):
     check_rows(table, {1: A, 2: A})
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_update1(schema, store, kind):
-    store(kind)
+@pytest.mark.parametrize("service", SERVICES)
+def test_update1(schema, store, service):
+    store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     table.insert1({"recording_id": 2, "movie": A})
@@ -78,9 +78,9 @@ def test_update1(schema, store, kind):
     check_rows(table, {1: B, 2: B})
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_delete_and_insert_again(schema, store, kind):
-    backend = store(kind)
+@pytest.mark.parametrize("service", SERVICES)
+def test_delete_and_insert_again(schema, store, service):
+    backend = store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     table.delete()
@@ -96,11 +96,11 @@ def test_delete_and_insert_again(schema, store, kind):
     check_rows(table, {1: A})
 
 
-@pytest.mark.parametrize("kind", ["file", "moto"])
+@pytest.mark.parametrize("service", ["file", "moto"])
 @pytest.mark.parametrize("at", range(8))
-def test_delete_and_insert_again_while_a_collection_runs(schema, store, monkeypatch, kind, at):
+def test_delete_and_insert_again_while_a_collection_runs(schema, store, monkeypatch, service, at):
     """The key is inserted again before each of the collection's deletions in turn."""
-    backend = store(kind)
+    backend = store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     table.delete()
@@ -124,9 +124,9 @@ def test_delete_and_insert_again_while_a_collection_runs(schema, store, monkeypa
     check_rows(table, {1: B})
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed"])
-def test_insert_killed_midway(dj, database, schema, store, kind):
-    backend = store(kind)
+@pytest.mark.parametrize("service", ["file", "seaweed"])
+def test_insert_killed_midway(dj, database, schema, store, service):
+    backend = store(service)
     table = declare(schema, RECORDING)
     process = run(
         database,
@@ -150,9 +150,9 @@ def test_insert_killed_midway(dj, database, schema, store, kind):
     check_rows(table, {1: B})
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed"])
-def test_two_processes_inserting_one_key(dj, database, schema, store, tmp_path, kind):
-    store(kind)
+@pytest.mark.parametrize("service", ["file", "seaweed"])
+def test_two_processes_inserting_one_key(dj, database, schema, store, tmp_path, service):
+    store(service)
     table = declare(schema, RECORDING)
     start = tmp_path / "start"
     code = textwrap.dedent(table_code(schema)) + textwrap.dedent(f"""
@@ -173,9 +173,9 @@ def test_two_processes_inserting_one_key(dj, database, schema, store, tmp_path, 
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     start.touch()
-    said = [process.communicate(timeout=100)[0].split("\n") for process in processes]
-    won = {int(line[4:]): me for me, lines in enumerate(said) for line in lines if line.startswith("won")}
-    assert sorted(won) == list(range(5)), said
+    outputs = [process.communicate(timeout=100)[0].split("\n") for process in processes]
+    won = {int(line[4:]): me for me, lines in enumerate(outputs) for line in lines if line.startswith("won")}
+    assert sorted(won) == list(range(5)), outputs
     check_rows(table, {key: (A, B)[me] for key, me in won.items()})
     collect(schema.database, dry_run=False, grace_hours=0)
     check_rows(table, {key: (A, B)[me] for key, me in won.items()})
@@ -269,13 +269,13 @@ def test_a_row_whose_object_is_gone(schema, store):
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
     table.insert1({"recording_id": 2, "movie": B})
-    place = f"{schema.database}/recording/recording_id=1/movie.zarr"
-    backend.remove(f"{place}/1.0.0")
+    path = f"{schema.database}/recording/recording_id=1/movie.zarr"
+    backend.remove(f"{path}/1.0.0")
     movie = (table & "recording_id = 1").fetch1("movie")
     np.testing.assert_array_equal(movie.counts[:100], decoded(A)[:100])
     with pytest.raises(pg.PhotonError, match=r"frames 100 to 199 cannot be read: 1\.0\.0 is missing"):
         movie[150]
-    backend.fs.rm(backend._full_path(place), recursive=True)
+    backend.fs.rm(backend._full_path(path), recursive=True)
     with pytest.raises(pg.PhotonError, match="is missing"):
         (table & "recording_id = 1").fetch1("movie")[0]
     np.testing.assert_array_equal((table & "recording_id = 2").fetch1("movie").counts[...], decoded(B))
@@ -298,9 +298,9 @@ def test_a_movie_that_loses_a_file_while_it_is_inserted_gets_no_row(schema, stor
     assert len(table()) == 0
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed"])
-def test_populate_with_reserved_jobs_in_two_processes(dj, database, schema, store, kind):
-    store(kind)
+@pytest.mark.parametrize("service", ["file", "seaweed"])
+def test_populate_with_reserved_jobs_in_two_processes(dj, database, schema, store, service):
+    store(service)
     source = declare(schema, "recording_id : int32\n---\nseed : int32", "Source", dj.Lookup)
     source.insert([{"recording_id": i, "seed": i} for i in range(6)])
     code = f"""

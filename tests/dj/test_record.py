@@ -40,10 +40,10 @@ def live(table, key=KEY, **options):
     return record(table, key, "movie", **options)
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed", "gcs"])
+@pytest.mark.parametrize("service", ["file", "seaweed", "gcs"])
 @pytest.mark.parametrize("batch", [1, 7, 250])
-def test_what_was_appended_is_the_movie(schema, store, kind, batch):
-    backend = store(kind)
+def test_what_was_appended_is_the_movie(schema, store, service, batch):
+    backend = store(service)
     table = declare(schema, RECORDING)
     with live(table) as recording:
         for start in range(0, len(A), batch):
@@ -57,10 +57,10 @@ def test_what_was_appended_is_the_movie(schema, store, kind, batch):
 
 
 @pytest.mark.parametrize("frames", [1, 99, 100, 101])
-@pytest.mark.parametrize("kind", ["photon", "photon_compact"])
-def test_any_length_and_layout(schema, store, frames, kind):
+@pytest.mark.parametrize("codec", ["photon", "photon_compact"])
+def test_any_length_and_layout(schema, store, frames, codec):
     store()
-    table = declare(schema, RECORDING.replace("photon", kind))
+    table = declare(schema, RECORDING.replace("photon", codec))
     with live(table) as recording:
         for frame in A[:frames]:
             recording.append(frame)
@@ -190,9 +190,9 @@ def test_a_row_inserted_by_another_meanwhile(dj, schema, store):
     check_rows(table, {1: A})
 
 
-@pytest.mark.parametrize("kind", ["file", "seaweed"])
-def test_a_recorder_that_was_killed(dj, database, schema, store, kind):
-    store(kind)
+@pytest.mark.parametrize("service", ["file", "seaweed"])
+def test_a_recorder_that_was_killed(dj, database, schema, store, service):
+    store(service)
     table = declare(schema, RECORDING.replace("photon", "photon_compact"))
     code = textwrap.dedent(table_code(schema)).replace("<photon@", "<photon_compact@") + textwrap.dedent("""
         with pg.dj.record(Recording, {"recording_id": 1}, "movie", frame_shape=(8, 12), dtype="uint16",
@@ -289,12 +289,12 @@ def cut_short(backend, path):
 
 
 def test_a_chunk_cut_short_is_named_and_nothing_is_deleted(schema, store):
-    backend, table, place = broken_off(schema, store)
-    cut_short(backend, f"{place}/3.0.0")
+    backend, table, movie_path = broken_off(schema, store)
+    cut_short(backend, f"{movie_path}/3.0.0")
     with pytest.raises(CorruptDataError, match=r"such as 3\.0\.0\) are not as they were written"):
         recover(table, action="finish", quiet_minutes=0)
     assert len(table()) == 0
-    assert {f"{place}/{number}.0.0" for number in range(5)} < set(files(backend))
+    assert {f"{movie_path}/{number}.0.0" for number in range(5)} < set(files(backend))
     assert len(recover(table)) == 1
 
 
@@ -315,8 +315,8 @@ def test_nothing_stored_yet(schema, store):
 
 @pytest.mark.parametrize("frames", [10, 230])
 def test_a_spool_keeps_every_frame_of_a_recording_that_was_killed(schema, store, frames):
-    backend, table, place = broken_off(schema, store, frames=frames, durability="frame")
-    assert [name for name in files(backend) if name.startswith(f"{place}.spool/")]
+    backend, table, movie_path = broken_off(schema, store, frames=frames, durability="frame")
+    assert [name for name in files(backend) if name.startswith(f"{movie_path}.spool/")]
     (begun,) = recover(table, action="finish", quiet_minutes=0)
     assert (begun.frames, begun.lost, begun.done) == (frames, "", "finished")
     check_rows(table, {1: A[:frames]}, chunk_frames=50)
@@ -341,11 +341,11 @@ def test_a_spool_that_is_elsewhere_is_named(schema, store, tmp_path):
 
 
 def test_a_recording_whose_process_still_runs_is_left_alone(schema, store):
-    backend, table, place = broken_off(schema, store)
-    marker = json.loads(backend.get_buffer(f"{place}/{MARKER}"))
+    backend, table, movie_path = broken_off(schema, store)
+    marker = json.loads(backend.get_buffer(f"{movie_path}/{MARKER}"))
     marker["pid"] = os.getppid()
     del marker["started"]
-    backend.fs.pipe_file(backend._full_path(f"{place}/{MARKER}"), json.dumps(marker).encode())
+    backend.fs.pipe_file(backend._full_path(f"{movie_path}/{MARKER}"), json.dumps(marker).encode())
     for action in ("finish", "remove"):
         assert [begun.done for begun in recover(table, action=action, quiet_minutes=0)] == ["busy"]
 
@@ -494,17 +494,17 @@ def recorded_by_0_1_0(schema, store, name):
     backend = store()
     definition = "recording_id : int32\n---\nat : datetime(6)\nmovie : <photon@imaging>"
     table = declare(schema, definition.replace("photon", "photon_compact" if "compact" in name else "photon"))
-    place = f"{schema.database}/recording/recording_id=1/movie.zarr"
+    movie_path = f"{schema.database}/recording/recording_id=1/movie.zarr"
     for path in (RECORDED_BY_0_1_0 / name).iterdir():
         backend.put_buffer(
-            path.read_bytes().replace(b"lab0/", f"{schema.database}/".encode()), f"{place}/{path.name}"
+            path.read_bytes().replace(b"lab0/", f"{schema.database}/".encode()), f"{movie_path}/{path.name}"
         )
-    return backend, table, place
+    return backend, table, movie_path
 
 
 @pytest.mark.parametrize("name", ["begun_plain", "begun_compact", "whole_plain"])
 def test_a_recording_of_release_0_1_0_is_finished(schema, store, name):
-    backend, table, place = recorded_by_0_1_0(schema, store, name)
+    backend, table, movie_path = recorded_by_0_1_0(schema, store, name)
     (begun,) = recover(table)
     assert (begun.frames, begun.lost, begun.done) == (250, "", "listed")
     (begun,) = recover(table, action="finish", quiet_minutes=0)
@@ -512,14 +512,14 @@ def test_a_recording_of_release_0_1_0_is_finished(schema, store, name):
     row = table.fetch1()
     assert row["at"] == datetime.datetime(2024, 1, 15, 10, 0, 0, 5)
     np.testing.assert_allclose(row["movie"][...], pg.anscombe(A), atol=0.25 + 1e-9)
-    assert pg.verify(f"{schema.connection._config.stores['imaging']['location']}/{place}").ok
+    assert pg.verify(f"{schema.connection._config.stores['imaging']['location']}/{movie_path}").ok
     assert recover(table) == []
     assert not any("photon-" in name for name in files(backend))
 
 
 def test_a_chunk_of_release_0_1_0_cut_short_is_named_and_what_is_before_it_saved(schema, store):
-    backend, table, place = recorded_by_0_1_0(schema, store, "begun_plain")
-    cut_short(backend, f"{place}/3.0.0")
+    backend, table, movie_path = recorded_by_0_1_0(schema, store, "begun_plain")
+    cut_short(backend, f"{movie_path}/3.0.0")
     (begun,) = recover(table, action="finish", quiet_minutes=0)
     assert begun.frames == 150
     assert begun.lost.startswith("3.0.0 is not whole")
