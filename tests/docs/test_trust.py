@@ -31,7 +31,7 @@ def test_every_finding_of_the_estimate_is_there():
 
 
 def test_every_kind_of_damage_is_there():
-    kinds = re.findall(r"``(\w+)``:", str(Problem.__doc__))
-    assert len(kinds) == 9
-    for kind in kinds:
-        assert f"`{kind}`" in TEXT, kind
+    problems = re.findall(r"``(\w+)``:", str(Problem.__doc__))
+    assert len(problems) == 9
+    for problem in problems:
+        assert f"`{problem}`" in TEXT, problem
