@@ -60,11 +60,11 @@ def test_calibration_slide():
 
 
 def test_a_light_sheet_stack_is_not_time():
-    found = estimate_noise(recording("lattice_lightsheet_z.tif"))
-    assert found.verdict == "WARN"
-    assert "structure" in {f.name for f in found.warnings}
-    assert 1.9 < found.model.gain < 2.5
-    assert 88 < found.model.offset < 97
+    estimate = estimate_noise(recording("lattice_lightsheet_z.tif"))
+    assert estimate.verdict == "WARN"
+    assert "structure" in {f.name for f in estimate.warnings}
+    assert 1.9 < estimate.model.gain < 2.5
+    assert 88 < estimate.model.offset < 97
 
 
 def test_moving_molecules_are_noticed():

@@ -305,14 +305,18 @@ def test_every_dtype(dtype):
 
 
 def test_the_estimate_survives_json(movie):
-    for found in (estimate_noise(movie), estimate_noise(movie[:2]), estimate_noise(np.minimum(movie, 200))):
-        back = NoiseEstimate.from_dict(json.loads(json.dumps(found.to_dict())))
-        assert str(back) == str(found)
-        assert back.model == found.model
-        assert back.interval == found.interval
-        assert back.to_dict() == found.to_dict()
+    for estimate in (
+        estimate_noise(movie),
+        estimate_noise(movie[:2]),
+        estimate_noise(np.minimum(movie, 200)),
+    ):
+        back = NoiseEstimate.from_dict(json.loads(json.dumps(estimate.to_dict())))
+        assert str(back) == str(estimate)
+        assert back.model == estimate.model
+        assert back.interval == estimate.interval
+        assert back.to_dict() == estimate.to_dict()
     with pytest.raises(InvalidInputError, match="unknown key"):
-        NoiseEstimate.from_dict({**found.to_dict(), "colour": 1})
+        NoiseEstimate.from_dict({**estimate.to_dict(), "colour": 1})
 
 
 def test_what_is_no_movie_is_an_error(movie):

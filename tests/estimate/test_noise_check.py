@@ -198,10 +198,10 @@ def test_a_few_frames_that_are_huge_are_not_held_at_once(monkeypatch):
 
 
 def test_the_message_has_the_numbers_and_the_way_out():
-    found = check(of("CCD")[0], NoiseModel())
-    text = found.message("/data/" + "x" * 200 + "/cells.tif", "Give noise='auto'")
+    mismatch = check(of("CCD")[0], NoiseModel())
+    text = mismatch.message("/data/" + "x" * 200 + "/cells.tif", "Give noise='auto'")
     assert len(text) <= 300 and text.endswith("Give noise='auto'") and "cells.tif" in text
-    for number in (f"{found.worst.signal:.4g} ADU", f"{found.added:.0%}", "2.1%", "offset 0"):
+    for number in (f"{mismatch.worst.signal:.4g} ADU", f"{mismatch.added:.0%}", "2.1%", "offset 0"):
         assert number in text
 
 

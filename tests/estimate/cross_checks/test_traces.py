@@ -56,7 +56,7 @@ def test_no_raw_movie_has_a_trace(seed):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"),
+    ("processing", "name"),
     [
         ("blend 2", "skewness"),
         ("blend 0.8", "lattice"),
@@ -74,8 +74,8 @@ def test_no_raw_movie_has_a_trace(seed):
         ("z-score", "equal means"),
     ],
 )
-def test_processed_data_is_refused_by_name(kind, name):
-    estimate = estimate_noise(processed(kind, shot().frames, 0))
+def test_processed_data_is_refused_by_name(processing, name):
+    estimate = estimate_noise(processed(processing, shot().frames, 0))
     assert name in {finding.name for finding in estimate.warnings if finding.severity == "REFUSE"}, str(
         estimate
     )
