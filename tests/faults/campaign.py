@@ -79,10 +79,10 @@ def flips(folder, chance):
     assert not pg.verify(movie).ok, f"{path.name} is altered, and verify says whole"
     for number in range(COUNT):
         try:
-            found = pg.open(movie, workers=1).counts[number]
+            decoded = pg.open(movie, workers=1).counts[number]
         except (PhotonError, PhotonWarning):
             continue
-        assert np.array_equal(found, frames(number, number + 1)[0]), f"frame {number} is wrong"
+        assert np.array_equal(decoded, frames(number, number + 1)[0]), f"frame {number} is wrong"
 
 
 def metadata(folder, chance):
@@ -146,17 +146,17 @@ def payloads(folder, chance):
 def sources(folder, chance):
     """A file of each type, altered: an error, or frames of the promised shape."""
     counts = frames(0, COUNT)
-    kind = chance.choice(["npy", "npz", "tif", "h5", "zarr"])
-    path = folder / f"raw.{kind}"
-    if kind == "npy":
+    suffix = chance.choice(["npy", "npz", "tif", "h5", "zarr"])
+    path = folder / f"raw.{suffix}"
+    if suffix == "npy":
         np.save(path, counts)
-    elif kind == "npz":
+    elif suffix == "npz":
         np.savez_compressed(path, movie=counts)
-    elif kind == "tif":
+    elif suffix == "tif":
         tifffile.imwrite(
             path, counts, photometric="minisblack", imagej=chance.random() < 0.3, metadata={"axes": "TYX"}
         )
-    elif kind == "h5":
+    elif suffix == "h5":
         with h5py.File(path, "w") as file:
             file.create_dataset("movie", data=counts, chunks=(2, 6, 7), compression="gzip")
     else:
@@ -235,8 +235,8 @@ def kill_overwrite(folder, chance):
     pg.encode(old, folder / "m.zarr", noise=NOISE, workers=1, check=False)
     killed(chance, _encode, str(folder), True)
     pg.recover(folder / "m.zarr")
-    found = pg.open(folder / "m.zarr", workers=1).counts[...]
-    assert np.array_equal(found, old) or np.array_equal(found, frames(0, 31)), found.shape
+    decoded = pg.open(folder / "m.zarr", workers=1).counts[...]
+    assert np.array_equal(decoded, old) or np.array_equal(decoded, frames(0, 31)), decoded.shape
 
 
 def kill_export(folder, chance):
@@ -244,8 +244,8 @@ def kill_export(folder, chance):
     pg.encode(frames(0, 31), folder / "m.zarr", noise=NOISE, workers=1, check=False)
     np.save(folder / "out.npy", np.arange(3))
     killed(chance, _export, str(folder))
-    found = np.load(folder / "out.npy")
-    assert np.array_equal(found, np.arange(3)) or np.array_equal(found, frames(0, 31))
+    exported = np.load(folder / "out.npy")
+    assert np.array_equal(exported, np.arange(3)) or np.array_equal(exported, frames(0, 31))
 
 
 def _command(connection, words, stderr):
@@ -298,8 +298,8 @@ def interrupts(folder, chance):
     assert before.shape == frames(0, 31).shape
     np.save(out, np.arange(3))
     interrupted(folder, chance, *decode)
-    found = np.load(out)
-    assert new(found, np.arange(3)) or new(found, before)
+    counts = np.load(out)
+    assert new(counts, np.arange(3)) or new(counts, before)
     np.save(raw, frames(50, 60))
     interrupted(folder, chance, *encode, "--overwrite")
     assert len(pg.open(movie, workers=1)) in (31, 10)
@@ -315,8 +315,8 @@ def interrupts(folder, chance):
     if list(Path(spool).glob("*/recording.json*")):
         pg.recover(spool)
     if Path(url).exists():
-        found = pg.open(url, workers=1).counts[...]
-        assert new(found, frames(0, len(found)))
+        counts = pg.open(url, workers=1).counts[...]
+        assert new(counts, frames(0, len(counts)))
     # A killed recording leaves partial files, which no manifest lists; an interrupted one does not.
     assert not [path for path in folder.rglob(".partial-*") if Path(movie) not in path.parents]
 
@@ -401,13 +401,13 @@ def main():
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--class", dest="name", choices=[*INPUTS, *KILLS], help="only this one")
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    given = parser.parse_args()
-    seconds = 3600 * given.hours
-    names = [given.name] if given.name else [name for name in (*INPUTS, *KILLS) if name != "payloads"]
+    options = parser.parse_args()
+    seconds = 3600 * options.hours
+    names = [options.name] if options.name else [name for name in (*INPUTS, *KILLS) if name != "payloads"]
     bounds = 0
-    if not given.name:
+    if not options.name:
         with tempfile.TemporaryDirectory() as cache:  # other kernels than those of everyday use
-            words = ["--class", "payloads", "--hours", str(given.hours / 8), "--seed", str(given.seed)]
+            words = ["--class", "payloads", "--hours", str(options.hours / 8), "--seed", str(options.seed)]
             environment = {**os.environ, **BOUNDS, "NUMBA_CACHE_DIR": cache}
             command = [sys.executable, "-m", "tests.faults.campaign", *words]
             bounds = subprocess.run(command, env=environment).returncode
@@ -416,7 +416,7 @@ def main():
         names = [name for name in names if name not in DATABASE_KILLS]
         print(f"kills of collect and of record into a table: not tried, {lacking} missing", file=sys.stderr)
     try:
-        failed = run(names, seconds, given.seed)
+        failed = run(names, seconds, options.seed)
     finally:
         dj_kills.stop()
     print("\n".join(fuzz_counts.lines()), flush=True)

@@ -123,7 +123,7 @@ def _journal(memory_disk):
     return Path(live.spool)
 
 
-def _found(folder, token):
+def _scanned(folder, token):
     whole, damaged = scan(folder, token, 0, int(np.prod(SHAPE)) * 2)
     out = {}
     for record in whole:
@@ -139,13 +139,13 @@ def test_every_byte_of_the_journal_flipped_loses_nothing_unnamed(memory_disk):
     (path,) = segments(folder, 0)
     content = path.read_bytes()
     used = content.rstrip(b"\0")
-    result, named = _found(folder, spool.token)
+    result, named = _scanned(folder, spool.token)
     assert sorted(result) == list(range(6)) and not named
     for position in range(len(used)):
         altered = bytearray(content)
         altered[position] ^= 1 << (position % 8)
         path.write_bytes(altered)
-        result, named = _found(folder, spool.token)
+        result, named = _scanned(folder, spool.token)
         for t, (values, record) in result.items():
             assert np.array_equal(values, frames(t, t + 1)[0]) and record == (t, f'{{"t":{t}}}'), position
         assert set(result) | named == set(range(6)), (position, sorted(result), named)
@@ -159,7 +159,7 @@ def test_the_journal_cut_at_every_length_keeps_the_records_before(memory_disk):
     counts = set()
     for length in range(len(content) + 1):
         path.write_bytes(content[:length])
-        result, named = _found(folder, spool.token)
+        result, named = _scanned(folder, spool.token)
         assert sorted(result) == list(range(len(result)))
         assert not named & set(result)
         counts.add(len(result))
@@ -375,14 +375,14 @@ def test_a_damaged_kept_chunk_falls_back_on_the_journal_or_is_named(memory_disk)
 def test_what_a_spool_says_of_its_recording_outlives_any_damage_to_one_file(memory_disk, name):
     """One of the two files is altered in every way; what recovery reads stays the same."""
     folder = _kept_spool(memory_disk)
-    expected = _said(folder)
+    expected = _facts(folder)
     for path in (folder / name, folder / f"{name}.copy"):
         content = path.read_bytes()
         for position in range(0, len(content), 5):
             path.write_bytes(content[:position] + bytes([content[position] ^ 2]) + content[position + 1 :])
-            assert _said(folder) == expected
+            assert _facts(folder) == expected
             path.write_bytes(content[:position])
-            assert _said(folder) == expected
+            assert _facts(folder) == expected
         path.write_bytes(content)
 
 
@@ -411,7 +411,7 @@ def _kept_spool(memory_disk):
     return Path(live.spool)
 
 
-def _said(folder):
+def _facts(folder):
     spool = Spool.open(folder)
     try:
         return spool.facts, str(spool.encoding())

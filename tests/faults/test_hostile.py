@@ -39,24 +39,24 @@ def copy(store, memory_disk):
     return memory_disk / "m.zarr"
 
 
-def _try_all(place):
+def _try_all(movie_folder):
     with counted("hostile metadata and files"):
-        return _try_each(place)
+        return _try_each(movie_folder)
 
 
-def _try_each(place):
+def _try_each(movie_folder):
     """Everything a user does with a store he was given; returns what the movie gave, or None."""
     out = None
     try:
-        movie = pg.open(place, workers=1)
+        movie = pg.open(movie_folder, workers=1)
         out = movie.counts[0]
         _ = movie.timestamps, movie.frame_metadata(0)
     except (PhotonError, OSError, IndexError):
         pass
     with contextlib.suppress(PhotonError):
-        assert out is None or not pg.verify(place).ok or np.array_equal(out, frames(0, 1)[0])
+        assert out is None or not pg.verify(movie_folder).ok or np.array_equal(out, frames(0, 1)[0])
     with contextlib.suppress(PhotonError, OSError):
-        pg.recover(place, workers=1)
+        pg.recover(movie_folder, workers=1)
     return out
 
 
@@ -105,10 +105,10 @@ fuzzed = settings(
 @given(data=st.data())
 def test_any_value_in_any_place_of_any_metadata(store, tmp_path_factory, data):
     name = data.draw(st.sampled_from([".zarray", ".zattrs", ".manifest.json", ".frames/0.json", MARKER]))
-    place = tmp_path_factory.mktemp("fuzz") / "m.zarr"
-    shutil.copytree(store, place)
+    movie_folder = tmp_path_factory.mktemp("fuzz") / "m.zarr"
+    shutil.copytree(store, movie_folder)
     try:
-        path = place / name
+        path = movie_folder / name
         content = (
             json.loads(path.read_bytes())
             if path.exists()
@@ -117,10 +117,10 @@ def test_any_value_in_any_place_of_any_metadata(store, tmp_path_factory, data):
         key = data.draw(st.sampled_from(sorted(content)))
         content[key] = data.draw(_JSON)
         path.write_text(json.dumps(content))
-        out = _try_all(place)
-        assert out is None or out.shape == frames(0, 1)[0].shape or not pg.verify(place).ok
+        out = _try_all(movie_folder)
+        assert out is None or out.shape == frames(0, 1)[0].shape or not pg.verify(movie_folder).ok
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(movie_folder)
 
 
 @fuzzed
@@ -129,15 +129,15 @@ def test_any_bytes_as_any_file(store, tmp_path_factory, data):
     name = data.draw(
         st.sampled_from([".zarray", ".zattrs", ".manifest.json", ".frames/0.json", "0.0.0", MARKER])
     )
-    place = tmp_path_factory.mktemp("fuzz") / "m.zarr"
-    shutil.copytree(store, place)
+    movie_folder = tmp_path_factory.mktemp("fuzz") / "m.zarr"
+    shutil.copytree(store, movie_folder)
     try:
-        path = place / name
+        path = movie_folder / name
         old = path.read_bytes() if path.exists() else b"{}"
         cut = data.draw(st.integers(0, len(old)))
         path.write_bytes(
             old[:cut] + data.draw(st.binary(max_size=40)) + old[cut + data.draw(st.integers(0, 40)) :]
         )
-        _try_all(place)
+        _try_all(movie_folder)
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(movie_folder)

@@ -135,11 +135,11 @@ def test_two_recordings_at_one_place_in_s3(server, url):
         live.close()
 
 
-@pytest.mark.parametrize("kind", ["reset", "503", "lost", "cut"])
-def test_encode_through_a_network_that_fails_tells_and_can_be_repeated(proxy, server, url, kind):
-    if kind == "cut" and "moto" in url:
+@pytest.mark.parametrize("fault", ["reset", "503", "lost", "cut"])
+def test_encode_through_a_network_that_fails_tells_and_can_be_repeated(proxy, server, url, fault):
+    if fault == "cut" and "moto" in url:
         pytest.skip("moto stores what it got of a request that was cut off, which no real server does")
-    proxy.kinds, proxy.rate = (kind,), 0.5
+    proxy.kinds, proxy.rate = (fault,), 0.5
     for attempt in range(6):
         try:
             pg.encode(

@@ -101,9 +101,9 @@ class Recordings(RuleBasedStateMachine):
             self.appended += count
 
     @precondition(lambda self: not self.over)
-    @rule(kind=st.sampled_from([None, None, *ERRORS]))
-    def away(self, kind):
-        self._tell("away", kind)
+    @rule(fault=st.sampled_from([None, None, *ERRORS]))
+    def away(self, fault):
+        self._tell("away", fault)
 
     @precondition(lambda self: not self.over)
     @rule(seed=st.integers(0, 99), rate=st.sampled_from([0.0, 0.2, 0.5]))
@@ -149,11 +149,11 @@ class Recordings(RuleBasedStateMachine):
         except StoreNotFoundError:
             assert not self.model
             return
-        found = movie.counts[...]
-        assert len(self.model) <= len(found) <= self.appended
+        counts = movie.counts[...]
+        assert len(self.model) <= len(counts) <= self.appended
         for t, expected in self.model.items():
-            assert np.array_equal(found[t], expected)
-        assert np.array_equal(found, frames(0, len(found)))
+            assert np.array_equal(counts[t], expected)
+        assert np.array_equal(counts, frames(0, len(counts)))
         assert pg.verify(self.storage).ok
 
     @invariant()

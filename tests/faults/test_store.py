@@ -31,21 +31,21 @@ from tests.support.threads import at_once
 FAST = [*ERRORS, "lost", "torn"]
 
 
-@pytest.mark.parametrize("kind", FAST)
+@pytest.mark.parametrize("fault", FAST)
 @pytest.mark.parametrize("name", ["1.0.0", "0.json", ".zarray", ".zattrs", ".manifest.json"])
-def test_every_fault_at_every_kind_of_file_is_survived(memory_disk, kind, name):
-    fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, n): kind for n in range(3)}))
+def test_every_fault_at_every_kind_of_file_is_survived(memory_disk, fault, name):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, n): fault for n in range(3)}))
     record(fs.storage(), memory_disk / "spool", [5, 5], durability="frame")
-    assert fs.injected[kind] == 3  # one file, tried three times in vain
+    assert fs.injected[fault] == 3  # one file, tried three times in vain
     check_prefix(pg.open(fs.storage()), 10, 10)
     assert not pending(memory_disk / "spool")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FAST if kind != "404"])  # which says that it is gone
-def test_faults_while_the_last_file_goes(memory_disk, kind):
-    fs = FaultyFileSystem(memory_disk / "store", Script({("delete", ".photon-writing", 0): kind}))
+@pytest.mark.parametrize("fault", [fault for fault in FAST if fault != "404"])  # which says that it is gone
+def test_faults_while_the_last_file_goes(memory_disk, fault):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("delete", ".photon-writing", 0): fault}))
     record(fs.storage(), memory_disk / "spool", [5])
-    assert fs.injected[kind] == 1
+    assert fs.injected[fault] == 1
     assert ".photon-writing" not in fs.storage().names()
 
 
@@ -206,11 +206,11 @@ def test_chunks_in_a_store_that_cannot_be_published_are_safe(memory_disk):
     storage = FaultyFileSystem(memory_disk / "store").storage()
     before = {p.name: p.stat().st_ino for p in (memory_disk / "store/m.zarr").glob("*.0.0")}
     (spool,) = pending(memory_disk / "spool")
-    noted = [int(path.name.split("-")[1]) for path in spool.glob("stored-??????????")]
+    stored = [int(path.name.split("-")[1]) for path in spool.glob("stored-??????????")]
     kept = {
         f"{int(path.name.split('-')[1])}.0.0" for path in spool.glob("chunk-*")
     }  # before it was in the store
-    n = noted[len(noted) // 2]
+    n = stored[len(stored) // 2]
     (memory_disk / f"store/m.zarr/{n}.0.0").write_bytes(b"?")
     with pytest.raises(CorruptDataError, match=f"frames {4 * n} to {4 * n + 3} had been acknowledged"):
         pg.recover(memory_disk / "spool", url=storage)
@@ -482,10 +482,10 @@ def test_a_local_disk_that_fails_now_and_then(memory_disk):
     check_prefix(pg.open(memory_disk / "m.zarr"), 80, 80)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "slow"])
+@pytest.mark.parametrize("fault", [k for k in KINDS if k != "slow"])
 @pytest.mark.parametrize("name", ["2.0.0", ".zarray", ".zattrs", ".manifest.json"])
-def test_encode_into_a_store_that_fails_leaves_no_movie_and_can_be_repeated(memory_disk, kind, name):
-    fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, 0): kind}))
+def test_encode_into_a_store_that_fails_leaves_no_movie_and_can_be_repeated(memory_disk, fault, name):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, 0): fault}))
     with pytest.raises((OSError, PhotonError)):
         pg.encode(frames(0, 20), fs.storage(), chunk_frames=CHUNK, noise=pg.NoiseModel(), check=False)
     fs.faults = Chance(0, 0)
@@ -611,14 +611,14 @@ def test_a_short_encode_pays_nothing_for_being_resumed(memory_disk, monkeypatch)
 def test_only_a_real_404_means_that_nothing_is_there(memory_disk):
     fs = FaultyFileSystem(memory_disk / "store")
     record(fs.storage(), None, [9])
-    for kind in ERRORS:
-        if kind == "404":
+    for fault in ERRORS:
+        if fault == "404":
             continue
         for name in (".zarray", ".zattrs", "1.0.0", ".manifest.json"):
-            fs.faults = Script({("read", name, 0): kind})
+            fs.faults = Script({("read", name, 0): fault})
             with pytest.raises(OSError) as caught:
                 _ = pg.open(fs.storage()).counts[...]
-            assert not isinstance(caught.value, pg.errors.StoreNotFoundError), (kind, name)
+            assert not isinstance(caught.value, pg.errors.StoreNotFoundError), (fault, name)
 
 
 def test_recovery_over_a_store_that_fails(memory_disk):
