@@ -74,8 +74,8 @@ def test_reads_the_same_values_for_ever(name, backend):
 
 @pytest.mark.parametrize("name", LISTED)
 def test_every_version_is_found_whole(name):
-    found = pg.verify(GOLDEN / name / "store", deep=True)
-    assert not found.lost and {problem.kind for problem in found.problems} <= {"failing"}
+    verification = pg.verify(GOLDEN / name / "store", deep=True)
+    assert not verification.lost and {problem.kind for problem in verification.problems} <= {"failing"}
 
 
 @pytest.mark.parametrize("name", LISTED)
