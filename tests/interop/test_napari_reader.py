@@ -47,9 +47,9 @@ def test_a_movie_is_a_lazy_layer_with_scale_units_and_contrast(tmp_path, monkeyp
     monkeypatch.setattr(
         pg.Movie, "chunk_bytes", lambda self, number: chunks.append(number) or chunk_bytes(self, number)
     )
-    ((data, look, kind),) = read([path], stack=False)
+    ((data, look, layer_type),) = read([path], stack=False)
     assert set(chunks) == {2}, "one frame tells the contrast"
-    assert (kind, look["name"], look["axis_labels"]) == ("image", "m", ["t", "y", "x"])
+    assert (layer_type, look["name"], look["axis_labels"]) == ("image", "m", ["t", "y", "x"])
     assert look["units"] == ["s", "µm", "µm"]
     np.testing.assert_allclose(look["scale"], [1 / 30, 0.5, 0.25])
     counts = pg.open(path).counts[...]
