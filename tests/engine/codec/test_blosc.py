@@ -38,20 +38,20 @@ def one_thread():
     numcodecs.blosc.use_threads = before
 
 
-def contents(kind: str, count: int, dtype: str) -> np.ndarray:
+def contents(content: str, count: int, dtype: str) -> np.ndarray:
     rng = np.random.default_rng(count)
-    if kind == "noise":  # does not compress
+    if content == "noise":  # does not compress
         return np.frombuffer(rng.bytes(count * np.dtype(dtype).itemsize), dtype)
-    if kind == "half":  # some blocks compress, some do not
+    if content == "half":  # some blocks compress, some do not
         values = np.frombuffer(rng.bytes(count * np.dtype(dtype).itemsize), dtype).copy()
         values[count // 2 :] = 1
         return values
-    if kind == "zeros":
+    if content == "zeros":
         return np.zeros(count, dtype)
     return rng.poisson(12, count).astype(dtype)
 
 
-KINDS = ["photons", "noise", "half", "zeros"]
+CONTENTS = ["photons", "noise", "half", "zeros"]
 
 
 @given(
@@ -60,24 +60,24 @@ KINDS = ["photons", "noise", "half", "zeros"]
     shuffle=st.sampled_from([0, 1, 2]),
     blocksize=st.sampled_from([0, 1024, 4096, 1 << 14, 1 << 16, 10_000]),
     dtype=st.sampled_from(["u1", "<u2", "<f8", "<i4"]),
-    kind=st.sampled_from(KINDS),
+    content=st.sampled_from(CONTENTS),
     count=st.integers(1, 40_000) | st.sampled_from([1 << 13, 1 << 14, (1 << 14) + 1, 1 << 16, (1 << 16) + 7]),
 )
 @settings(deadline=None, max_examples=250, derandomize=True)
-def test_the_bytes_are_those_of_numcodecs(cname, clevel, shuffle, blocksize, dtype, kind, count):
-    data = contents(kind, count, dtype)
+def test_the_bytes_are_those_of_numcodecs(cname, clevel, shuffle, blocksize, dtype, content, count):
+    data = contents(content, count, dtype)
     compressor = Compressor(cname=cname, clevel=clevel, shuffle=shuffle, blocksize=blocksize)
     frame = compress(data, compressor)
     assert frame == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
     assert decompress(frame, data.nbytes).tobytes() == data.tobytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize(
     "text", ["zstd-1-byte-1048576", "zstd-1-none-1048576", "zstd-5-bitshuffle", "zstd-3-bit-300000"]
 )
-def test_large_buffers_are_joined_from_parts_that_ran_in_parallel(text, kind):
-    data = contents(kind, (5 << 20) // 8 + 12345, "<f8")
+def test_large_buffers_are_joined_from_parts_that_ran_in_parallel(text, content):
+    data = contents(content, (5 << 20) // 8 + 12345, "<f8")
     compressor = Compressor.parse(text)
     with ThreadPoolExecutor(3) as pool:
         frame = compress(data, compressor, Split(3, pool.map))
@@ -99,10 +99,10 @@ def test_items_are_made_a_few_blocks_at_a_time_and_once(monkeypatch):
     assert decompress(frame, 12_000_000).view("<u4").tolist() == (np.arange(3_000_000) % 1000).tolist()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_items_may_be_made_in_the_same_memory_each_time(monkeypatch, kind):
+@pytest.mark.parametrize("content", CONTENTS)
+def test_items_may_be_made_in_the_same_memory_each_time(monkeypatch, content):
     monkeypatch.setattr(blosc_compression, "_MADE_AT_ONCE", 1 << 20)
-    data = contents(kind, 1 << 20, "u4")
+    data = contents(content, 1 << 20, "u4")
     memory = np.empty(1 << 20, "u4")
 
     def items(start, stop):
@@ -157,10 +157,10 @@ def test_frames_whose_blocks_lie_in_any_order_are_read():
 @given(st.data())
 @settings(deadline=None, max_examples=120, derandomize=True)
 def test_any_span_is_that_part(data):
-    kind = data.draw(st.sampled_from(KINDS))
+    content = data.draw(st.sampled_from(CONTENTS))
     count = data.draw(st.sampled_from([1, 5000, 1 << 16, 65_537, 200_000]))
     blocksize = data.draw(st.sampled_from([0, 1024, 1 << 14, 1 << 16]))
-    values = contents(kind, count, "u1")
+    values = contents(content, count, "u1")
     frame = compress(
         values, Compressor(blocksize=blocksize, shuffle=0, cname=data.draw(st.sampled_from(["zstd", "lz4"])))
     )
@@ -189,16 +189,16 @@ def test_only_the_blocks_of_a_span_are_opened(monkeypatch):
     assert opened == [1 << 16]
 
 
-@pytest.mark.parametrize("kind", ["photons", "noise"])
-def test_a_damaged_frame_is_an_error_or_the_right_length_never_a_crash(kind):
-    data = contents(kind, 100_000, "u1")
+@pytest.mark.parametrize("content", ["photons", "noise"])
+def test_a_damaged_frame_is_an_error_or_the_right_length_never_a_crash(content):
+    data = contents(content, 100_000, "u1")
     frame = compress(data, Compressor(blocksize=1 << 14, shuffle=0))
     rng = np.random.default_rng(0)
-    places = [*range(90), *rng.integers(90, len(frame), 60).tolist()]
-    for place in places:
+    positions = [*range(90), *rng.integers(90, len(frame), 60).tolist()]
+    for position in positions:
         for flip in (0x01, 0x80, 0xFF):
             bad = bytearray(frame)
-            bad[place] ^= flip
+            bad[position] ^= flip
             for read in (lambda b: decompress(b, 100_000), lambda b: decompress_span(b, 20_000, 60_000)):
                 with contextlib.suppress(CorruptDataError):
                     assert read(bytes(bad)).nbytes in (100_000, 40_000)

@@ -211,10 +211,10 @@ def test_an_altered_residual_anywhere_is_found():
     for name in MADE:
         encoding = Encoding(layout="compact", noise=CAMERA, predictor=MADE[name])
         payload = encoded(values, encoding)
-        for place in range(unpack(payload)[0].nbytes, payload.size):
+        for position in range(unpack(payload)[0].nbytes, payload.size):
             for flip in (1, 0x80):
                 bad = payload.copy()
-                bad[place] ^= flip
+                bad[position] ^= flip
                 with pytest.raises(
                     CorruptDataError, match="checksum|its header describes|add up|weights of a chunk's frames"
                 ):

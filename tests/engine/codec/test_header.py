@@ -103,10 +103,10 @@ def test_number_and_movie_are_where_format_md_says():
 
 def test_every_flipped_bit_of_the_header_is_found():
     whole = payload(HEADER)
-    for place in range(len(HEADER.pack())):
+    for position in range(len(HEADER.pack())):
         for bit in range(8):
             bad = whole.copy()
-            bad[place] ^= 1 << bit
+            bad[position] ^= 1 << bit
             with pytest.raises((CorruptDataError, UnsupportedVersionError)):
                 unpack(bad)
 
@@ -120,7 +120,7 @@ def test_every_truncation_is_found(length):
 
 
 @pytest.mark.parametrize(
-    "place, size, value",
+    "offset, size, value",
     [
         (6, 1, 5),
         (7, 1, 0),
@@ -150,9 +150,9 @@ def test_every_truncation_is_found(length):
         (120, 8, 2**62),
     ],
 )
-def test_values_no_release_writes_are_refused_even_with_a_right_checksum(place, size, value):
+def test_values_no_release_writes_are_refused_even_with_a_right_checksum(offset, size, value):
     bad = payload(HEADER)
-    bad[place : place + size] = np.frombuffer(value.to_bytes(size, "little"), np.uint8)
+    bad[offset : offset + size] = np.frombuffer(value.to_bytes(size, "little"), np.uint8)
     with pytest.raises(CorruptDataError):
         unpack(sealed(bad))
     assert unpack(sealed(payload(HEADER)))[0] == HEADER

@@ -140,8 +140,8 @@ WEIGHTS = st.tuples(*[st.lists(st.integers(-150, 150), min_size=10, max_size=10)
 def test_whatever_was_predicted_is_restored(name, weights, constant, rate, base, top, shape, seed):
     predictor = Predictor(name=name, rate=rate, weights=tuple((*row, constant) for row in weights))
     codes = np.random.default_rng(seed).integers(0, top + 1, shape).astype("u1" if top < 256 else "u2")
-    given, steps = predictor.relative(base, top), rates(shape[0], rate)
-    relative = coder.kernel_weights("full" if name == "moving" else name, given, shape[0])
+    frame_weights, steps = predictor.relative(base, top), rates(shape[0], rate)
+    relative = coder.kernel_weights("full" if name == "moving" else name, frame_weights, shape[0])
     residuals, restored = np.empty_like(codes), np.empty_like(codes)
     for backend in ("numba", "numpy"):
         coder.predict(name, codes, relative, steps, residuals, get_backend(backend))

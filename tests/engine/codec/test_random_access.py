@@ -165,13 +165,13 @@ def test_rows_of_lossless_and_of_raw_chunks_are_those_of_the_whole_chunk():
 
 def check_rows(layout, data, shape):
     """Compare ``decode_rows`` with ``decode``, for all kinds of values at once."""
-    kinds = (np.dtype("uint16"), np.dtype("float64"), STABILIZED)
+    outputs = (np.dtype("uint16"), np.dtype("float64"), STABILIZED)
     rows = block_shape(shape)[1]
     for start, stop, top, bottom in ((0, 1, 0, rows), (2, 5, rows // 2, rows // 2 + 1), (0, shape[0], 1, 5)):
         part = ChunkPart(shape, start, stop, (top, bottom))
-        decoded = layout.decode_rows(data, part, kinds)
-        for kind, values in zip(kinds, decoded, strict=True):
-            whole = layout.decode(data, part, kind).reshape(stop - start, rows, shape[-1])
+        decoded = layout.decode_rows(data, part, outputs)
+        for output, values in zip(outputs, decoded, strict=True):
+            whole = layout.decode(data, part, output).reshape(stop - start, rows, shape[-1])
             assert values.dtype == whole.dtype
             np.testing.assert_array_equal(values, whole[:, top:bottom])
 
@@ -184,9 +184,9 @@ def test_altered_payloads_are_errors_or_values_but_no_crash(name):
     encoding = Encoding(layout="compact", noise=CAMERA, predictor=MADE[name])
     payload = encoded(movie("uint16", shape, photons=3.0), encoding)
     rng, errors = np.random.default_rng(4), 0
-    for place in [*range(0, 700, 3), *rng.integers(0, payload.size, 200)]:
+    for position in [*range(0, 700, 3), *rng.integers(0, payload.size, 200)]:
         altered = payload.copy()
-        altered[place] ^= 1 << int(rng.integers(8))
+        altered[position] ^= 1 << int(rng.integers(8))
         blocks = blosc.Blocks(blosc.compress(altered, COMPRESSOR))
         try:
             decode_part(blocks, ChunkPart(shape, 3, 7, (0, 40)), encoding, NUMBA, what=STABILIZED)
@@ -200,10 +200,10 @@ def test_a_chunk_is_kept_whole_once_it_is_asked_for_again(tmp_path, monkeypatch)
     pg.encode(values, tmp_path / "m.zarr", noise=CAMERA, layout="compact", chunk_frames=20)
     stored, calls = pg.open(tmp_path / "m.zarr").counts[...], []
     opened = pg.open(tmp_path / "m.zarr")
-    for kind in ("decode", "decode_part"):
-        own = getattr(opened._layout, kind)
+    for method in ("decode", "decode_part"):
+        own = getattr(opened._layout, method)
         monkeypatch.setattr(
-            opened._layout, kind, lambda *a, k=kind, f=own, **o: calls.append(k) or f(*a, **o)
+            opened._layout, method, lambda *a, k=method, f=own, **o: calls.append(k) or f(*a, **o)
         )
     for t in (5, 6, 7, 19):
         np.testing.assert_array_equal(opened.counts[t], stored[t])

@@ -66,8 +66,8 @@ def written(shape, residuals, *, levels=0, head=5, kernels=cpu, width=1, run=map
 def read(shape, body, *, packed, width=1, levels=0, kernels=cpu, coded=False) -> dict[int, np.ndarray]:
     reader = Reader(places(shape, width=width, packed=packed, levels=levels, coded=coded), body)
     escapes = reader.escapes if packed else np.empty(0, np.uint8)
-    found = ((first, reader.residuals(first, escapes, kernels)) for first in range(0, shape[1], shape[3]))
-    return {first: None if band is None else band.copy() for first, band in found}  # scratch of the thread
+    decoded = ((first, reader.residuals(first, escapes, kernels)) for first in range(0, shape[1], shape[3]))
+    return {first: None if band is None else band.copy() for first, band in decoded}  # scratch of the thread
 
 
 @pytest.mark.parametrize("levels", [0, 2, 64])
@@ -81,9 +81,9 @@ def test_what_was_put_is_read(shape, width, spread, levels):
     assert (packed, body.tobytes()) == (same, other.tobytes())
     for kernels in (cpu, reference):
         again = read(shape, body, packed=packed, width=width, levels=levels, kernels=kernels)
-        for first, given in residuals.items():
-            assert again[first].dtype == given.dtype
-            np.testing.assert_array_equal(again[first], given)
+        for first, expected in residuals.items():
+            assert again[first].dtype == expected.dtype
+            np.testing.assert_array_equal(again[first], expected)
 
 
 def test_it_is_packed_exactly_where_that_is_shorter():
@@ -156,10 +156,10 @@ def test_every_truncation_and_every_altered_byte_of_the_tables_is_found(width, l
         with pytest.raises(CorruptDataError, match="describes"):
             read(shape, short, packed=True, width=width, levels=levels)
     tables = places(shape, width=width, levels=levels).nibbles_at
-    for place in range(tables):
+    for position in range(tables):
         for flip in (1, 0x80):
             bad = body.copy()
-            bad[place] ^= flip
+            bad[position] ^= flip
             with pytest.raises(CorruptDataError, match="describes|add up"):
                 read(shape, bad, packed=True, width=width, levels=levels)
 
@@ -183,10 +183,10 @@ def test_what_was_coded_is_read(shape, width, spread, levels):
     body, coded = written(shape, residuals, width=width, levels=levels, coded=True)
     plain = places(shape, width=width, levels=levels, packed=False).fixed
     assert body.size < plain if coded else body.size == plain
-    for first, given in residuals.items():
+    for first, expected in residuals.items():
         result = read(shape, body, packed=False, width=width, levels=levels, coded=coded)[first]
-        assert result.dtype == given.dtype
-        np.testing.assert_array_equal(result, given)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_a_coded_band_tells_its_levels():
@@ -212,10 +212,10 @@ def test_every_truncation_of_a_coded_body_is_found_and_no_altered_byte_is_read_a
     for length in (*range(body.size), body.size + 1):
         with pytest.raises(CorruptDataError, match="describes"):
             read(shape, np.resize(body, length), packed=False, levels=2, coded=True)
-    for place in range(body.size):
+    for position in range(body.size):
         for flip in (1, 0x80):
             bad = body.copy()
-            bad[place] ^= flip
+            bad[position] ^= flip
             try:
                 again = read(shape, bad, packed=False, levels=2, coded=True)
             except CorruptDataError:

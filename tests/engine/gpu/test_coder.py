@@ -89,7 +89,7 @@ CODED = [
 
 
 @pytest.mark.parametrize(
-    "predictor", SORTED + CODED, ids=lambda given: f"{given.name}, {'coded' if given.coded else 'sorted'}"
+    "predictor", SORTED + CODED, ids=lambda fitted: f"{fitted.name}, {'coded' if fitted.coded else 'sorted'}"
 )
 @pytest.mark.parametrize("step, width", [(0.5, 1), (0.02, 2)])
 def test_sorted_residuals_over_several_bands(
@@ -245,7 +245,7 @@ def test_decoding_onto_the_gpu(machine: standin.Machine, tmp_path: Path, layout:
     import cupy
 
     # Every stream has come to rest; views may have strides.
-    read_in_parts(cupy, tmp_path, layout, lambda found: found._host.copy())
+    read_in_parts(cupy, tmp_path, layout, lambda array: array._host.copy())
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact"])
@@ -277,8 +277,8 @@ def test_a_small_gpu_takes_smaller_pieces(
     values = movie("uint16", (10, 40, 1100))
     memory += 0 if dither is None else 1 << 20  # for sixteen lookup tables
     with standin.installed(2, memory=memory) as machine:
-        given = {"layout": layout, "predictor": predictor, "dither": dither}
-        both(tmp_path, values, values, workers=workers, chunk_frames=5, **given)
+        options = {"layout": layout, "predictor": predictor, "dither": dither}
+        both(tmp_path, values, values, workers=workers, chunk_frames=5, **options)
         assert "GPU 0 has no memory for a piece of" in caplog.text  # in the logger photon_gpu
         sizes = [copy.size for copy in machine.copied if copy.way == "up" and copy.dtype == np.uint16]
         assert any(1000 < size < 5 * 40 * 1100 for size in sizes) and machine.peak[0] <= memory
@@ -338,12 +338,12 @@ def test_copies_and_kernels_are_timed_apart(tmp_path: Path) -> None:
         )
         gpu = get_backend("cupy").gpu
         assert gpu is not None
-        for given in (values, cupy.asarray(values)):
+        for frames in (values, cupy.asarray(values)):
             stages = Stages()
             before = machine.clock
-            gpu.encode(given, values.shape, report.encoding, stages=stages)
+            gpu.encode(frames, values.shape, report.encoding, stages=stages)
             device = {name: stages.seconds.pop(name, 0.0) * 1e6 for name in ("upload", "kernel", "download")}
-            assert (device["upload"] > 0) == isinstance(given, np.ndarray)
+            assert (device["upload"] > 0) == isinstance(frames, np.ndarray)
             assert device["kernel"] > 0 and device["download"] > 0
             assert sum(device.values()) <= machine.clock - before
             assert list(stages.seconds) == ["gpu"] and stages.seconds["gpu"] >= 0
@@ -404,10 +404,10 @@ def test_damage_is_found(
     np.testing.assert_array_equal(gpu.decode(payload, ChunkPart(chunk), report.encoding), expected)
     header, body = unpack(payload)
     last = header.nbytes + body.places.band_bytes(0).stop - 1
-    for place in (*range(header.nbytes, payload.size, 41), last, payload.size - 1):
+    for position in (*range(header.nbytes, payload.size, 41), last, payload.size - 1):
         for flip in (1, 16, 128):
             damaged = payload.copy()
-            damaged[place] ^= flip
+            damaged[position] ^= flip
             with pytest.raises(CorruptDataError, match="checksum|its header describes|add up"):
                 gpu.decode(damaged, ChunkPart(chunk), report.encoding)
 

@@ -60,8 +60,8 @@ def kernels(cupy: Any) -> Any:
     return photon_gpu.kernels.cuda
 
 
-def equal(found: Any, expected: np.ndarray) -> None:
-    np.testing.assert_array_equal(found.get(), expected)
+def equal(result: Any, expected: np.ndarray) -> None:
+    np.testing.assert_array_equal(result.get(), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,14 +73,14 @@ def test_extent_and_thresholds(cupy: Any, kernels: Any, dtype: str) -> None:
         reference.extent(values, expected)
         equal(out, expected)
     for phased in (False, True):
-        thresholds, model, given = thresholds_for(dtype, phased)
+        thresholds, model, inputs = thresholds_for(dtype, phased)
         code = "uint8" if thresholds.shape[-1] <= 256 else "uint16"
         extra = (3, 5, 1 << 20) if phased else (0,)
-        out, expected = cupy.empty(given.shape, code), np.empty(given.shape, code)
+        out, expected = cupy.empty(inputs.shape, code), np.empty(inputs.shape, code)
         name = "quantize_thresholds" + "_phased" * phased
-        device = [cupy.asarray(array) for array in (given, thresholds, model)]
+        device = [cupy.asarray(array) for array in (inputs, thresholds, model)]
         getattr(kernels, name)(*device, *extra, out)
-        getattr(reference, name)(given, thresholds, model, *extra, expected)
+        getattr(reference, name)(inputs, thresholds, model, *extra, expected)
         equal(out, expected)
 
 
@@ -91,11 +91,11 @@ def test_lookups_of_every_input(cupy: Any, kernels: Any, out: str, skew: int) ->
     for dtype in ("uint8", "uint16"):
         patterns = np.append(np.zeros(skew, dtype), every_value(dtype))
         luts = rng.integers(0, 256, (16, every_value(dtype).size)).astype(out)
-        given = cupy.asarray(patterns)[skew:].reshape(1, -1)
+        unaligned = cupy.asarray(patterns)[skew:].reshape(1, -1)
         result = cupy.empty(patterns.size, out)[skew:].reshape(1, -1)
-        kernels.quantize_lut(given, cupy.asarray(luts[0]), result)
+        kernels.quantize_lut(unaligned, cupy.asarray(luts[0]), result)
         equal(result, luts[0][patterns[skew:]].reshape(1, -1))
-        kernels.quantize_lut_phased(given, cupy.asarray(luts), 9, 77, 1000, result)
+        kernels.quantize_lut_phased(unaligned, cupy.asarray(luts), 9, 77, 1000, result)
         expected = np.empty(result.shape, out)
         reference.quantize_lut_phased(patterns[skew:].reshape(1, -1), luts, 9, 77, 1000, expected)
         equal(result, expected)
@@ -120,20 +120,22 @@ def test_predictors(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, 
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         for name in ("past", "full"):
             weights = weights_of(name, pairs, frames)
-            given = [cupy.asarray(array) for array in (weights, rates, state)]
+            parameters = [cupy.asarray(array) for array in (weights, rates, state)]
             residuals, result = np.empty(shape, codes), cupy.empty(shape, codes)
             getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
-            getattr(kernels, f"predict_{name}")(cupy.asarray(read), *given, result)
+            getattr(kernels, f"predict_{name}")(cupy.asarray(read), *parameters, result)
             equal(result, residuals)
             restored = cupy.empty(shape, codes)
-            getattr(kernels, f"restore_{name}")(result, *given, restored)
+            getattr(kernels, f"restore_{name}")(result, *parameters, restored)
             equal(restored, read)
         flat = read.reshape(frames, -1)
         residuals, result = np.empty(flat.shape, codes), cupy.empty(flat.shape, codes)
         reference.predict_mean(flat, rates, 7, state.reshape(-1), residuals)
-        kernels.predict_mean(cupy.asarray(flat), given[1], 7, given[2], result)
+        kernels.predict_mean(cupy.asarray(flat), parameters[1], 7, parameters[2], result)
         equal(result, residuals)
-        kernels.restore_mean(result, given[1], 7, given[2], restored := cupy.empty(flat.shape, codes))
+        kernels.restore_mean(
+            result, parameters[1], 7, parameters[2], restored := cupy.empty(flat.shape, codes)
+        )
         equal(restored, flat)
 
 
@@ -141,11 +143,11 @@ def test_predictors(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, 
 @pytest.mark.parametrize("skew", [0, 1])
 def test_packed_residuals(cupy: Any, kernels: Any, codes: str, skew: int) -> None:
     for residuals, segment in residuals_to_pack(codes):
-        given, size = cupy.asarray(np.append(np.zeros(skew, codes), residuals))[skew:], residuals.size
+        unaligned, size = cupy.asarray(np.append(np.zeros(skew, codes), residuals))[skew:], residuals.size
         nibbles, escapes, starts = packed(residuals, segment)
         rows, counts = cupy.zeros((starts.size - 1, segment), codes), cupy.zeros(starts.size - 1, np.int64)
         result = cupy.zeros(nibbles.size + skew, np.uint8)[skew:]
-        kernels.pack(given, segment, result, rows, counts)
+        kernels.pack(unaligned, segment, result, rows, counts)
         equal(result, nibbles)
         equal(counts, np.diff(starts))
         joined, out = cupy.zeros(escapes.size, codes), cupy.zeros(size + skew, codes)[skew:]
@@ -165,9 +167,11 @@ def test_sorted_residuals(cupy: Any, kernels: Any, codes: str, shape: tuple[int,
         weights = each_frame(pairs, shape[0])
         for levels in (2, 64, 255):
             ordered, places = sorted_by_level(read, weights, rates, levels)
-            given = [cupy.asarray(array) for array in (weights, rates, np.zeros((2, *shape[1:]), np.int32))]
+            parameters = [
+                cupy.asarray(array) for array in (weights, rates, np.zeros((2, *shape[1:]), np.int32))
+            ]
             residuals, counts = cupy.zeros(shape, codes), cupy.zeros(levels, np.int64)
-            kernels.predict_full(cupy.asarray(read), *given, residuals)
+            kernels.predict_full(cupy.asarray(read), *parameters, residuals)
             kernels.count_levels(cupy.asarray(read), residuals, counts)
             equal(counts, places[1] - places[0])
             moved, result = cupy.asarray(places[0]), cupy.zeros(read.size, codes)
@@ -231,7 +235,7 @@ def test_frames_of_other_libraries(cupy: Any, tmp_path: Path, put: Any) -> None:
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
 def test_any_part_is_decoded_onto_the_gpu(cupy: Any, tmp_path: Path, layout: str) -> None:
-    read_in_parts(cupy, tmp_path, layout, lambda found: found.get())
+    read_in_parts(cupy, tmp_path, layout, lambda array: array.get())
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact"])

@@ -33,9 +33,9 @@ def test_runs_and_rows_name_the_samples_of_each_channel(shape):
 def test_a_table_that_was_altered_is_refused():
     payload = join([np.arange(9, dtype=np.uint8), np.arange(20, dtype=np.uint8)], rows=4)
     assert [payload[span].size for span in read_table(payload).spans] == [9, 20]
-    for place in range(12 + 16 + 4):
+    for position in range(12 + 16 + 4):
         altered = payload.copy()
-        altered[place] ^= 1
+        altered[position] ^= 1
         with pytest.raises((CorruptDataError, UnsupportedVersionError)):
             read_table(altered)
     for cut in (0, 3, 11, 30, payload.size - 1):

@@ -36,34 +36,34 @@ def movie(dtype, shape, seed=0):
     return np.clip(np.rint(values), info.min, info.max).astype(dtype)
 
 
-def made(layout, dtype="uint16", backend=NUMBA, **changes):
-    options = dict(layout=layout, dtype=dtype, noise=CAMERA, predictor=Predictor(name="past"), **changes)
+def made(name, dtype="uint16", backend=NUMBA, **changes):
+    options = dict(layout=name, dtype=dtype, noise=CAMERA, predictor=Predictor(name="past"), **changes)
     return layout_for(Encoding(**options), backend)
 
 
 @pytest.mark.parametrize("dither", [None, 5])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_round_trip(layout, dtype, dither):
-    kind = made(layout, dtype, dither=dither)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_round_trip(name, dtype, dither):
+    layout = made(name, dtype, dither=dither)
     for shape in SHAPES:
         values = movie(dtype, shape)
         for frames in {1, shape[0]}:  # a last chunk of one frame, and a full one
-            data = kind.encode(values[:frames], shape, Resources())
+            data = layout.encode(values[:frames], shape, Resources())
             assert isinstance(data, bytes)
-            decoded = kind.decode(data, ChunkPart(shape, 0, frames), STABILIZED)
-            counts = kind.decode(data, ChunkPart(shape, 0, frames), np.dtype(dtype))
+            decoded = layout.decode(data, ChunkPart(shape, 0, frames), STABILIZED)
+            counts = layout.decode(data, ChunkPart(shape, 0, frames), np.dtype(dtype))
             assert decoded.shape == counts.shape == (frames, *shape[1:])
             assert decoded.dtype == np.float64 and counts.dtype == dtype
             off = np.abs(decoded - anscombe(values[:frames], CAMERA)).max()
-            assert off <= (0.25 + 1e-9 if layout != "lossless" else 0)
-            if layout == "lossless":
+            assert off <= (0.25 + 1e-9 if name != "lossless" else 0)
+            if name == "lossless":
                 np.testing.assert_array_equal(counts, values[:frames])
-            again = kind.encode(counts, shape, Resources())
+            again = layout.encode(counts, shape, Resources())
             np.testing.assert_array_equal(
-                kind.decode(again, ChunkPart(shape, 0, frames), np.dtype(dtype)), counts
+                layout.decode(again, ChunkPart(shape, 0, frames), np.dtype(dtype)), counts
             )
-            smooth = kind.decode(data, ChunkPart(shape, 0, frames), np.dtype("float64"))
+            smooth = layout.decode(data, ChunkPart(shape, 0, frames), np.dtype("float64"))
             # With dither, values at the end of a dtype stand for some beyond it: their mean is what is right.
             assert np.abs(smooth - counts).max() < (1.0 if dither is None else 2.0)
 
@@ -73,11 +73,11 @@ def test_plain_and_compact_decode_to_the_same(dither):
     """One quantization, two ways to store it."""
     values = movie("uint16", (4, 40, 50))
     decoded = {}
-    for layout in ("plain", "compact"):
-        kind = made(layout, dither=dither)
-        data = kind.encode(values, values.shape, Resources())
-        decoded[layout] = [
-            kind.decode(data, ChunkPart(values.shape), what)
+    for name in ("plain", "compact"):
+        layout = made(name, dither=dither)
+        data = layout.encode(values, values.shape, Resources())
+        decoded[name] = [
+            layout.decode(data, ChunkPart(values.shape), what)
             for what in (STABILIZED, np.dtype("uint16"), np.dtype("float64"))
         ]
     for plain, compact in zip(*decoded.values(), strict=True):
@@ -85,10 +85,10 @@ def test_plain_and_compact_decode_to_the_same(dither):
 
 
 @pytest.mark.parametrize("dither", [None, 5])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_twins_write_and_read_the_same(layout, dither):
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_twins_write_and_read_the_same(name, dither):
     values = movie("uint16", (3, 20, 30))
-    first, second = made(layout, dither=dither), made(layout, dither=dither, backend=NUMPY)
+    first, second = made(name, dither=dither), made(name, dither=dither, backend=NUMPY)
     data = first.encode(values, values.shape, Resources())
     assert data == second.encode(values, values.shape, Resources())
     for what in (STABILIZED, np.dtype("uint16")):
@@ -99,50 +99,50 @@ def test_the_twins_write_and_read_the_same(layout, dither):
 
 
 @pytest.mark.parametrize("dither", [None, 5])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_frames_are_those_of_the_whole(layout, dither):
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_any_frames_are_those_of_the_whole(name, dither):
     shape = (9, 150, 211)  # several Blosc blocks, whose ends are no ends of frames
     values = movie("uint16", shape)
-    kind = made(layout, dither=dither, compressor=Compressor(blocksize=1 << 17))
+    layout = made(name, dither=dither, compressor=Compressor(blocksize=1 << 17))
     with ThreadPoolExecutor(3) as pool:
-        data = kind.encode(values, shape, Resources(split=Split(3, pool.map)))
-        assert data == kind.encode(values, shape, Resources())
+        data = layout.encode(values, shape, Resources(split=Split(3, pool.map)))
+        assert data == layout.encode(values, shape, Resources())
         for what in (STABILIZED, np.dtype("uint16"), np.dtype("float32")):
-            whole = kind.decode(data, ChunkPart(shape), what, Split(3, pool.map))
+            whole = layout.decode(data, ChunkPart(shape), what, Split(3, pool.map))
             for start, stop in ((0, 1), (8, 9), (3, 7), (1, 9)):
                 np.testing.assert_array_equal(
-                    kind.decode(data, ChunkPart(shape, start, stop), what), whole[start:stop]
+                    layout.decode(data, ChunkPart(shape, start, stop), what), whole[start:stop]
                 )
 
 
 def test_lossless_keeps_every_bit():
     values = np.frombuffer(np.random.default_rng(0).bytes(8 * 600), "<f8").reshape(6, 10, 10).copy()
     values[0, 0, :4] = [np.nan, np.inf, -np.inf, -0.0]
-    kind = made("lossless", "float64")
-    data = kind.encode(values, values.shape, Resources())
-    assert kind.decode(data, ChunkPart(values.shape), np.dtype("float64")).tobytes() == values.tobytes()
+    layout = made("lossless", "float64")
+    data = layout.encode(values, values.shape, Resources())
+    assert layout.decode(data, ChunkPart(values.shape), np.dtype("float64")).tobytes() == values.tobytes()
 
 
 def test_plain_holds_multiples_of_the_step_with_dither_too():
     for dither in (None, 3):
-        kind = made("plain", step=0.3, dither=dither)
+        layout = made("plain", step=0.3, dither=dither)
         values = movie("uint16", (3, 8, 8))
         from photon_gpu.engine.codec.blosc import decompress
 
         labels = (
-            decompress(kind.encode(values, (4, 8, 8), Resources()), 4 * 64 * 8).view("<f8").reshape(4, 8, 8)
+            decompress(layout.encode(values, (4, 8, 8), Resources()), 4 * 64 * 8).view("<f8").reshape(4, 8, 8)
         )
         np.testing.assert_array_equal(labels[:3], np.rint(labels[:3] / 0.3) * 0.3)
         assert not labels[3].any()
 
 
 def test_labels_off_the_grid_are_damage():
-    kind = made("plain")
+    layout = made("plain")
     from photon_gpu.engine.codec.blosc import compress
 
     labels = np.full((2, 4, 4), 7.25)
     with pytest.raises(CorruptDataError, match="32 of 32 values.*multiples of the step"):
-        kind.decode(compress(labels, Compressor()), ChunkPart((2, 4, 4), 0, 2), STABILIZED)
+        layout.decode(compress(labels, Compressor()), ChunkPart((2, 4, 4), 0, 2), STABILIZED)
 
 
 def test_labels_too_far_apart_for_a_table_are_damage():
@@ -151,43 +151,43 @@ def test_labels_too_far_apart_for_a_table_are_damage():
     labels = np.zeros((1, 2, 2))
     labels[0, 0, 0] = 2.0**29
     for dither, what in ((None, np.dtype("uint16")), (4, STABILIZED)):
-        kind = made("plain", dither=dither)
+        layout = made("plain", dither=dither)
         with pytest.raises(CorruptDataError, match="no release writes"):
-            kind.decode(compress(labels, Compressor()), ChunkPart((1, 2, 2), 0, 1), what)
+            layout.decode(compress(labels, Compressor()), ChunkPart((1, 2, 2), 0, 1), what)
 
 
-@pytest.mark.parametrize("layout", ["plain", "lossless", "compact"])
-def test_a_chunk_of_another_size_is_refused(layout):
+@pytest.mark.parametrize("name", ["plain", "lossless", "compact"])
+def test_a_chunk_of_another_size_is_refused(name):
     values = movie("uint16", (4, 6, 7))
-    kind = made(layout)
-    data = kind.encode(values, values.shape, Resources())
+    layout = made(name)
+    data = layout.encode(values, values.shape, Resources())
     for chunk in ((4, 6, 8), (5, 6, 7), (2, 6, 7)):
         with pytest.raises(CorruptDataError):
-            kind.decode(data, ChunkPart(chunk), np.dtype("uint16"))
+            layout.decode(data, ChunkPart(chunk), np.dtype("uint16"))
 
 
 def test_what_plain_could_not_read_back_is_refused_when_it_is_stored():
-    kind = made("plain", "float64")
+    layout = made("plain", "float64")
     with pytest.raises(InvalidInputError, match=r"below 2\*\*31"):
-        kind.encode(np.full((1, 2, 2), 1e20), (1, 2, 2), Resources())
+        layout.encode(np.full((1, 2, 2), 1e20), (1, 2, 2), Resources())
 
 
 def test_an_unquantized_store_is_read_by_the_algebraic_inverse():
     from photon_gpu.engine.codec.blosc import compress
 
     values = movie("uint16", (3, 6, 7))
-    kind = layout_for(Encoding(layout="plain", noise=CAMERA, step=None), NUMBA)
+    layout = layout_for(Encoding(layout="plain", noise=CAMERA, step=None), NUMBA)
     data = compress(anscombe(values, CAMERA), Compressor())
-    np.testing.assert_array_equal(kind.decode(data, ChunkPart(values.shape), np.dtype("uint16")), values)
+    np.testing.assert_array_equal(layout.decode(data, ChunkPart(values.shape), np.dtype("uint16")), values)
     np.testing.assert_allclose(
-        kind.decode(data, ChunkPart(values.shape), np.dtype("float32")), values, rtol=1e-6
+        layout.decode(data, ChunkPart(values.shape), np.dtype("float32")), values, rtol=1e-6
     )
     with pytest.raises(CorruptDataError, match="cannot hold"):
-        kind.decode(
+        layout.decode(
             compress(np.full((3, 6, 7), 1e9), Compressor()), ChunkPart(values.shape), np.dtype("uint16")
         )
     with pytest.raises(CorruptDataError, match="cannot hold"):
-        kind.decode(
+        layout.decode(
             compress(np.full((3, 6, 7), np.nan), Compressor()),
             ChunkPart(values.shape),
             np.dtype("uint16"),
@@ -195,38 +195,40 @@ def test_an_unquantized_store_is_read_by_the_algebraic_inverse():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_largest_default_chunk_can_be_written_and_opened(layout, dtype):
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_largest_default_chunk_can_be_written_and_opened(name, dtype):
     """By its metadata: a movie of frames so large that fewer than 100 fit."""
-    kind = made(layout, dtype)
+    layout = made(name, dtype)
     shape = (1000, 8192, 8192)
-    frames = kind.chunk_frames(None, shape)
+    frames = layout.chunk_frames(None, shape)
     assert 1 <= frames < 100
     array, attributes = (
-        metadata.array_json(shape, (frames, *shape[1:]), kind),
-        metadata.attributes_json(shape, kind, {}),
+        metadata.array_json(shape, (frames, *shape[1:]), layout),
+        metadata.attributes_json(shape, layout, {}),
     )
     assert metadata.describe(array, attributes, "here").chunks == (frames, 8192, 8192)
     with pytest.raises(InvalidInputError, match=f"at most {frames}"):
-        kind.chunk_frames(frames + 1, shape)
+        layout.chunk_frames(frames + 1, shape)
 
 
 def test_frames_per_chunk():
-    kind = made("plain")
-    assert kind.chunk_frames(None, (1000, 10, 10)) == 100 and kind.chunk_frames(None, (7, 10, 10)) == 7
-    assert kind.chunk_frames(30, (1000, 10, 10)) == 30 and kind.chunk_frames(np.int64(30), (7, 10, 10)) == 7
+    layout = made("plain")
+    assert layout.chunk_frames(None, (1000, 10, 10)) == 100 and layout.chunk_frames(None, (7, 10, 10)) == 7
+    assert (
+        layout.chunk_frames(30, (1000, 10, 10)) == 30 and layout.chunk_frames(np.int64(30), (7, 10, 10)) == 7
+    )
     for asked in (0, -1, 1.5, True, "10"):
         with pytest.raises(InvalidInputError, match="chunk_frames"):
-            kind.chunk_frames(asked, (1000, 10, 10))
+            layout.chunk_frames(asked, (1000, 10, 10))
     with pytest.raises(InvalidInputError, match="one frame"):
-        kind.chunk_frames(None, (3, 20_000, 20_000))
+        layout.chunk_frames(None, (3, 20_000, 20_000))
 
 
 def test_every_layout_has_its_version_and_the_dtype_zarr_sees():
-    assert [made(layout).version for layout in LAYOUTS] == ["1.0", "2.1", "3.0"]
+    assert [made(name).version for name in LAYOUTS] == ["1.0", "2.1", "3.0"]
     assert made("plain", "int16").dtype.str == "<f8" and made("plain").filters is None
-    for layout in ("compact", "lossless"):
-        assert made(layout, "int16").dtype.str == "<i2" and made(layout, "uint8").dtype.str == "|u1"
+    for name in ("compact", "lossless"):
+        assert made(name, "int16").dtype.str == "<i2" and made(name, "uint8").dtype.str == "|u1"
     assert made("lossless").filters is None and made("compact").filters[0]["id"] == "photon"
 
 

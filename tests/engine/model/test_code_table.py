@@ -69,9 +69,9 @@ def test_every_threshold_is_the_least_value_of_its_code(noise, step, dtype, phas
     rng = np.random.default_rng(0)
     for phase in (0,) if phases == 1 else (0, 5, 15):
         # Around the bend at offset, where light begins, and far out.
-        places = [noise.offset - 50, noise.offset, noise.offset + 3 * noise.gain, 2000.0, 60000.0]
+        values = [noise.offset - 50, noise.offset, noise.offset + 3 * noise.gain, 2000.0, 60000.0]
         codes = {
-            table.code(place, phase) + int(shift) for place in places for shift in rng.integers(-3, 4, 3)
+            table.code(value, phase) + int(shift) for value in values for shift in rng.integers(-3, 4, 3)
         }
         for k in sorted(codes):
             threshold = float(table.thresholds(k, k, phase)[0])
@@ -144,8 +144,8 @@ def occupied(table, low, high, phase=0):
 def test_what_a_code_decodes_to_has_that_code(noise, step, dtype, phases):
     """Clamped into its bin: decoding and encoding again changes nothing, for every output and row."""
     table = CodeTable(noise, step=step, dtype=dtype, phases=phases)
-    kind = np.dtype(dtype).kind
-    ends = (0, 30_000) if kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    type_code = np.dtype(dtype).kind
+    ends = (0, 30_000) if type_code == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     codes = [table.code(max(end, -40_000) if end < 0 else min(end, 70_000)) for end in ends]
     low = min(max(codes[0], table.code(int(noise.offset) - 500)), codes[1] - 1)
     high = min(codes[1], low + 400)
@@ -157,7 +157,7 @@ def test_what_a_code_decodes_to_has_that_code(noise, step, dtype, phases):
             there = occupied(table, low, high, phase)
             for k, value in zip(np.arange(low, high + 1)[there], rows[row][there], strict=True):
                 beyond = k in (low, high) or not ends[0] < value < ends[1]
-                if phases > 1 and dtype_out == "float64" and kind != "f" and beyond:
+                if phases > 1 and dtype_out == "float64" and type_code != "f" and beyond:
                     continue  # with dither a mean over phases may lie beyond the end of the dtype
                 assert table.code(value.item(), phase) == k, (row, k, value)
 

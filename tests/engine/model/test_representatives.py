@@ -63,8 +63,8 @@ def test_they_lie_within_their_bins_and_single_integers_stay(gain, read_noise, o
     low, high = (table.code(min(max(end, info.min), info.max)) for end in reach(noise))
     first, last = table.bins(low, high)
     points = table.representatives(low, high)
-    held = last >= first
-    assert (points[held] >= first[held]).all() and (points[held] <= last[held]).all()
+    nonempty = last >= first
+    assert (points[nonempty] >= first[nonempty]).all() and (points[nonempty] <= last[nonempty]).all()
     single = first == last
     np.testing.assert_array_equal(points[single], first[single])
 

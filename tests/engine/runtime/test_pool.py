@@ -115,16 +115,16 @@ def test_locks_held_while_forking_do_not_hang_the_child():
 
 def test_the_caller_makes_the_calls_that_no_thread_has_begun():
     """Every thread of the pool is kept busy: the caller makes all calls, in order."""
-    held, free = threading.Barrier(3, timeout=30), threading.Event()
+    all_busy, free = threading.Barrier(3, timeout=30), threading.Event()
 
     def hold():
-        held.wait()
+        all_busy.wait()
         free.wait(30)
 
     with Pool("test", 2) as pool:
         for _ in range(2):
             pool.submit(hold)
-        held.wait()
+        all_busy.wait()
         name = threading.current_thread().name
         assert pool.map(lambda i: (i, threading.current_thread().name), range(5)) == [
             (i, name) for i in range(5)
@@ -370,15 +370,15 @@ def test_many_threads_make_each_call_once():
 
 def test_what_came_first_begins_first():
     """The one thread is held while calls come in."""
-    held, free, done = threading.Event(), threading.Event(), []
+    begun, free, done = threading.Event(), threading.Event(), []
 
     def hold():
-        held.set()
+        begun.set()
         free.wait(30)
 
     with Pool("test-order", 1) as pool:
         pool.submit(hold)
-        held.wait(30)
+        begun.wait(30)
         calls = [pool.submit(done.append, i) for i in range(20)]
         free.set()
         for call in calls:
@@ -492,13 +492,13 @@ import os, signal, threading, time
 from photon_gpu.engine.dispatch import get_backend
 get_backend()
 from numba.core.compiler_lock import global_compiler_lock as lock
-held = threading.Event()
+compiling = threading.Event()
 def compiles():
     with lock:
-        held.set()
+        compiling.set()
         time.sleep(0.3)
 threading.Thread(target=compiles).start()
-held.wait()
+compiling.wait()
 if not (child := os.fork()):
     signal.alarm(20)
     with lock:
