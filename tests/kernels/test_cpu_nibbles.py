@@ -61,11 +61,11 @@ def test_escapes_are_taken_and_given_within_their_array(share, dtype):
     for there in {expected.size, max(expected.size - 1, 0), expected.size // 2, 0}:
         around = np.full(there + 40, GUARD, dtype)
         around[:there] = expected[:there]
-        given = short.copy()
-        assert cpu_nibbles.add_excess(given, marks, around[:there]) == expected.size
+        restored = short.copy()
+        assert cpu_nibbles.add_excess(restored, marks, around[:there]) == expected.size
         places = np.flatnonzero(short == 15)
-        np.testing.assert_array_equal(given[places[:there]], values[places[:there]])
-        assert (given[places[there:]] == 15).all()  # nothing from beyond the array
+        np.testing.assert_array_equal(restored[places[:there]], values[places[:there]])
+        assert (restored[places[there:]] == 15).all()  # nothing from beyond the array
 
 
 def test_each_is_taken_and_given_behind_what_there_is():

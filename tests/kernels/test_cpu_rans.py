@@ -97,8 +97,8 @@ def coded_naively(residuals: list[int], counts: list[int]) -> list[int]:
     for level, run in enumerate(runs):
         steps += [("value", i % 4, value, shares_of(ranks[level])) for i, value in enumerate(run)]
     naive = Naive()
-    for name, *given in reversed(steps):
-        getattr(naive, name)(*given)
+    for name, *arguments in reversed(steps):
+        getattr(naive, name)(*arguments)
     return naive.stream()
 
 
@@ -198,10 +198,10 @@ def test_every_altered_bit_is_noticed_or_changes_what_is_read(dtype):
     """Bits that a symbol leaves open stand for themselves: the checksum over all codes looks after those."""
     residuals, counts = case("by level", dtype)
     words = coded(residuals, counts)
-    for place in range(words.size):
+    for position in range(words.size):
         for bit in range(16):
             bad = words.copy()
-            bad[place] ^= np.uint16(1 << bit)
+            bad[position] ^= np.uint16(1 << bit)
             strange, levels, again = opened(bad, residuals.size, counts.size, dtype)
             assert strange or (again != residuals).any() or levels.tolist() != counts.tolist()
 

@@ -43,9 +43,9 @@ def test_escapes_that_are_too_few_or_too_many_are_counted():
     residuals = np.full((6, 50), 200, np.uint8)
     nibbles, escapes, starts = packed(residuals)
     out, state = np.empty((6, 50), np.uint8), np.empty(50, np.int32)
-    given = (SEGMENT, rates(6, 8), 3, state, out)
-    assert restore_mean_packed(nibbles, escapes, starts, *given) == 0
+    parameters = (SEGMENT, rates(6, 8), 3, state, out)
+    assert restore_mean_packed(nibbles, escapes, starts, *parameters) == 0
     moved = starts.copy()
     moved[2] -= 1  # one segment has an escape too few, the next one too many
-    assert restore_mean_packed(nibbles, escapes, moved, *given) == 2
-    assert restore_mean_packed(np.zeros_like(nibbles), escapes, starts, *given) == starts.size - 1
+    assert restore_mean_packed(nibbles, escapes, moved, *parameters) == 2
+    assert restore_mean_packed(np.zeros_like(nibbles), escapes, starts, *parameters) == starts.size - 1

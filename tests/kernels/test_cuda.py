@@ -53,9 +53,9 @@ def test_extent(device: Device, dtype: str) -> None:
 
 
 def test_extent_at_every_position(device: Device) -> None:
-    for place in [*range(70), 255, 256, 2047, 2048, 4999]:
+    for position in [*range(70), 255, 256, 2047, 2048, 4999]:
         values = np.full(5000, 500, np.int32)
-        values[place], values[(place + 777) % 5000] = -9, 60001
+        values[position], values[(position + 777) % 5000] = -9, 60001
         out = device.put(np.zeros(3, np.int32))
         device.kernels.extent(device.put(values), out)
         assert out.get().tolist() == [-9, 60001, 0]
@@ -205,9 +205,9 @@ def test_checksum(device: Device, codes: str) -> None:
     for first, stride, apart in ((0, 1234, 0), (17, 5000, 3), (2**32 - 5, 1234, 0), (2**33 + 1, 9, 0)):
         expected = reference.checksum(read, first, stride)
         assert device.kernels.checksum(device.put(read, apart=apart), first, stride) == expected
-    for place in (0, 31, 32, 255, 256, 3701):
+    for position in (0, 31, 32, 255, 256, 3701):
         changed = read.copy()
-        changed.reshape(-1)[place] ^= 1
+        changed.reshape(-1)[position] ^= 1
         assert device.kernels.checksum(device.put(changed), 0, 1234) != reference.checksum(read, 0, 1234)
 
 
@@ -256,11 +256,11 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         residuals, result = np.empty(shape, codes), device.empty(shape, codes)
         getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
-        given = (device.put(weights), device.put(rates), device.put(state))
-        getattr(device.kernels, f"predict_{name}")(device.put(read), *given, result)
+        parameters = (device.put(weights), device.put(rates), device.put(state))
+        getattr(device.kernels, f"predict_{name}")(device.put(read), *parameters, result)
         equal(result.get(), residuals)
         restored = device.empty(shape, codes)
-        getattr(device.kernels, f"restore_{name}")(device.put(residuals), *given, restored)
+        getattr(device.kernels, f"restore_{name}")(device.put(residuals), *parameters, restored)
         equal(restored.get(), read)
 
 
@@ -337,11 +337,11 @@ def test_bands_are_what_the_twins_take_one_at_a_time(device: Device, name: str, 
             )
             expected.append(residuals.reshape(-1))
         banded = np.concatenate([np.ascontiguousarray(piece).reshape(-1) for piece in pieces]).reshape(shape)
-        given = (device.put(weights), device.put(rates), device.empty((2, rows, columns), np.int32))
+        parameters = (device.put(weights), device.put(rates), device.empty((2, rows, columns), np.int32))
         result, restored = device.empty(shape, np.uint8), device.empty(shape, np.uint8)
-        getattr(device.kernels, f"predict_{name}")(device.put(banded), *given, result, band_rows=band)
+        getattr(device.kernels, f"predict_{name}")(device.put(banded), *parameters, result, band_rows=band)
         equal(result.get().reshape(-1), np.concatenate(expected))
-        getattr(device.kernels, f"restore_{name}")(result, *given, restored, band_rows=band)
+        getattr(device.kernels, f"restore_{name}")(result, *parameters, restored, band_rows=band)
         equal(restored.get(), banded)
 
 

@@ -27,8 +27,8 @@ def test_pack(device: Device, codes: str, skew: int) -> None:
         rows = device.empty((starts.size - 1, segment), codes, skew=skew)
         around = device.cupy.asarray(np.full(nibbles.size + skew + 3, 77, np.uint8))
         counts = device.empty((starts.size - 1,), np.int64)
-        given = device.put(residuals, skew=skew)
-        device.kernels.pack(given, segment, around[skew : skew + nibbles.size], rows, counts)
+        unaligned = device.put(residuals, skew=skew)
+        device.kernels.pack(unaligned, segment, around[skew : skew + nibbles.size], rows, counts)
         equal(counts.get(), np.diff(starts))
         equal(around.get(), np.pad(nibbles, (skew, 3), constant_values=77))
         joined = device.empty(escapes.shape, codes)
@@ -90,9 +90,9 @@ def test_unpack_of_what_was_altered(device: Device, codes: str) -> None:
 def test_levels_are_counted_and_sorted(device: Device, codes: str) -> None:
     for read, residuals, levels in frames_with_levels(codes):
         counted, counts = np.empty(levels, np.int64), device.empty((levels,), np.int64)
-        given = (device.put(read.reshape(-1), skew=1).reshape(read.shape), device.put(residuals))
+        arguments = (device.put(read.reshape(-1), skew=1).reshape(read.shape), device.put(residuals))
         reference.count_levels(read, residuals, counted)
-        device.kernels.count_levels(*given, counts)
+        device.kernels.count_levels(*arguments, counts)
         equal(counts.get(), counted)
         # The levels need not follow one another in the order of their numbers.
         order = np.random.default_rng(levels).permutation(levels)
@@ -100,7 +100,7 @@ def test_levels_are_counted_and_sorted(device: Device, codes: str) -> None:
         places[order] = np.cumsum(counted[order]) - counted[order]
         expected, moved = np.empty(read.size, codes), device.put(places)
         out = device.empty((read.size,), codes)
-        device.kernels.sort_levels(*given, moved, out)
+        device.kernels.sort_levels(*arguments, moved, out)
         reference.sort_levels(read, residuals, places, expected)
         equal(out.get(), expected)
         equal(moved.get(), places)

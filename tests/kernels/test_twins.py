@@ -63,10 +63,10 @@ class Out:
 
 def _spread(array: np.ndarray) -> np.ndarray:
     """The same values, every other one of a larger array."""
-    place = tuple(slice(1, None, 2) for _ in array.shape)
+    every_other = tuple(slice(1, None, 2) for _ in array.shape)
     spread = np.zeros([2 * n for n in array.shape], array.dtype)
-    spread[place] = array
-    return spread[place]
+    spread[every_other] = array
+    return spread[every_other]
 
 
 def _strided(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -276,8 +276,14 @@ def mixes(shapes, extreme_shape, name) -> Callable[[np.random.Generator], Iterat
         def case(codes, weights, rate=16):
             frames, rows, columns = codes.shape
             state = np.full((3, rows + 2, columns + 2), -77, np.int32)
-            given = weights_of(name, weights, frames)
-            return (codes, given, rates(frames, rate), state, Out.like(codes.shape, codes.dtype, rng))
+            kernel_weights = weights_of(name, weights, frames)
+            return (
+                codes,
+                kernel_weights,
+                rates(frames, rate),
+                state,
+                Out.like(codes.shape, codes.dtype, rng),
+            )
 
         for dtype in ("uint8", "uint16"):
             every_weight = list(_weights(rng, dtype))
@@ -426,11 +432,11 @@ def test_the_sixteen_phases_are_equally_frequent_and_unrelated_to_their_neighbou
     assert (reference.phase(np.arange(4096, dtype=np.uint32), 6) != phases[:4096]).mean() > 0.9
 
 
-@pytest.mark.parametrize("kind", ["mean", "past", "full"])
+@pytest.mark.parametrize("predictor", ["mean", "past", "full"])
 @pytest.mark.parametrize("module", [reference, cpu], ids=["reference", "cpu"])
-def test_what_was_predicted_is_restored(module, kind):
-    predict, restore = getattr(module, f"predict_{kind}"), getattr(module, f"restore_{kind}")
-    cases = list(CASES[f"predict_{kind}"](np.random.default_rng(1)))
+def test_what_was_predicted_is_restored(module, predictor):
+    predict, restore = getattr(module, f"predict_{predictor}"), getattr(module, f"restore_{predictor}")
+    cases = list(CASES[f"predict_{predictor}"](np.random.default_rng(1)))
     for case in cases if module is cpu else cases[::9]:
         codes, *between, out = case
         residuals, restored = np.empty_like(codes, order="C"), np.empty_like(codes, order="C")
@@ -477,10 +483,10 @@ def test_a_perfect_prediction_leaves_zeros():
     codes = np.full((6, 5, 4), 77, "uint8")
     weights = np.zeros((2, 11), np.int32)
     weights[0, 10], weights[1, 0] = 77 * 256, 256
-    for kind in ("past", "full"):
+    for predictor in ("past", "full"):
         out, state = np.empty_like(codes), np.empty((3, 7, 6), np.int32)
-        given = mix(weights, 6) if kind == "full" else weights
-        getattr(reference, f"predict_{kind}")(codes, given, rates(6, 8), state, out)
+        kernel_weights = mix(weights, 6) if predictor == "full" else weights
+        getattr(reference, f"predict_{predictor}")(codes, kernel_weights, rates(6, 8), state, out)
         assert not out.any()
     flat = np.empty((6, 20), "uint8")
     reference.predict_mean(codes.reshape(6, -1), rates(6, 8), 77, np.empty(20, np.int32), flat)

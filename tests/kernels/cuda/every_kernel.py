@@ -32,8 +32,8 @@ CODES: tuple[str, ...] = ("uint8", "uint16", "uint32")
 OUTPUTS: tuple[str, ...] = ("uint8", "int16", "float32", "float64")
 
 
-def same(found: Any, expected: np.ndarray) -> None:
-    np.testing.assert_array_equal(found.get(), expected)
+def same(result: Any, expected: np.ndarray) -> None:
+    np.testing.assert_array_equal(result.get(), expected)
 
 
 def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
@@ -60,14 +60,16 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
             reference.extent(values[skew:], expected)
             same(out, expected)
         for phased, code in itertools.product((False, True), codes_of_all):
-            thresholds, model, given = thresholds_for(dtype, phased)
+            thresholds, model, inputs = thresholds_for(dtype, phased)
             thresholds = np.ascontiguousarray(thresholds[..., : 250 if code == "uint8" else None])
-            given = given[:, :130]
-            out, expected = empty(given.shape, code), np.empty(given.shape, code)
+            inputs = inputs[:, :130]
+            out, expected = empty(inputs.shape, code), np.empty(inputs.shape, code)
             extra = (3, 5, 1 << 20) if phased else (0,)
             name = "quantize_thresholds" + "_phased" * phased
-            getattr(kernels, name)(put(np.ascontiguousarray(given)), put(thresholds), put(model), *extra, out)
-            getattr(reference, name)(given, thresholds, model, *extra, expected)
+            getattr(kernels, name)(
+                put(np.ascontiguousarray(inputs)), put(thresholds), put(model), *extra, out
+            )
+            getattr(reference, name)(inputs, thresholds, model, *extra, expected)
             same(out, expected)
         if np.dtype(dtype).kind in "iu":
             for code in codes_of_all:
@@ -82,15 +84,15 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
         for pixels, skew in sizes:
             codes = (full_range("uint16", 2 * pixels) % size).astype(code).reshape(2, pixels)
             stored, target = empty(2 * pixels + skew, code), empty(2 * pixels + skew, out_dtype)
-            given, out = stored[skew:].reshape(2, pixels), target[skew:].reshape(2, pixels)
-            given.set(codes)
-            kernels.dequantize(given, put(tables[0]), out)
+            device_codes, out = stored[skew:].reshape(2, pixels), target[skew:].reshape(2, pixels)
+            device_codes.set(codes)
+            kernels.dequantize(device_codes, put(tables[0]), out)
             same(out, tables[0][codes])
-            kernels.dequantize_phased(given, put(tables), 1, 2, pixels + 1, out)
+            kernels.dequantize_phased(device_codes, put(tables), 1, 2, pixels + 1, out)
             expected = np.empty(codes.shape, out_dtype)
             reference.dequantize_phased(codes, tables, 1, 2, pixels + 1, expected)
             same(out, expected)
-        assert kernels.checksum(given, 3, 99) == reference.checksum(codes, 3, 99)
+        assert kernels.checksum(device_codes, 3, 99) == reference.checksum(codes, 3, 99)
     labels = np.append(np.arange(-500, 500) * 0.5, [0.3, np.nan])
     out, expected = empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
     assert (
@@ -114,10 +116,10 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
                 weights = weights_of(name, pairs, frames)
                 getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
                 planes = empty((2, rows, columns), np.int32)
-                given = (put(weights), put(rates), planes)
-                getattr(kernels, f"predict_{name}")(put(read), *given, out)
+                parameters = (put(weights), put(rates), planes)
+                getattr(kernels, f"predict_{name}")(put(read), *parameters, out)
                 same(out, residuals)
-                getattr(kernels, f"restore_{name}")(out, *given, back := empty(shape, code))
+                getattr(kernels, f"restore_{name}")(out, *parameters, back := empty(shape, code))
                 same(back, read)
 
 
@@ -128,8 +130,8 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
     for code in CODES[: 1 if brief else 2]:
         residuals = np.minimum(rng.geometric(0.1, 5501), 255).astype(code)
         for skew, segment in ((0, 4104),) if brief else ((0, 4104), (1, 2050)):
-            given, size, segments = residuals[skew:], residuals.size - skew, -(-residuals.size // segment)
-            nibbles, escapes, starts = packed(given, segment)
+            unaligned, size, segments = residuals[skew:], residuals.size - skew, -(-residuals.size // segment)
+            nibbles, escapes, starts = packed(unaligned, segment)
             rows, counts = empty((segments, segment), code), empty(segments, np.int64)
             result = empty(nibbles.size + skew, np.uint8)[skew:]
             kernels.pack(put(residuals)[skew:], segment, result, rows, counts)
@@ -139,7 +141,7 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
             same(joined, escapes)
             out = empty(size, code)
             assert kernels.unpack(result, joined, put(starts), segment, out) == 0
-            same(out, given)
+            same(out, unaligned)
             # Half bytes that ask for more escapes than there are.
             altered = put(np.full_like(nibbles, 255))
             assert kernels.unpack(altered, joined, put(starts), segment, out) >= segments
@@ -147,8 +149,8 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
         read, pairs, rates = next(mixes(code, shape))
         weights = each_frame(pairs, shape[0])
         ordered, places = sorted_by_level(read, weights, rates, levels)
-        given = (put(weights), put(rates), empty((2, *shape[1:]), np.int32))
-        kernels.predict_full(put(read), *given, residuals := empty(shape, code))
+        parameters = (put(weights), put(rates), empty((2, *shape[1:]), np.int32))
+        kernels.predict_full(put(read), *parameters, residuals := empty(shape, code))
         kernels.count_levels(put(read), residuals, counts := empty(levels, np.int64))
         same(counts, places[1] - places[0])
         kernels.sort_levels(put(read), residuals, moved := put(places[0]), out := empty(read.size, code))

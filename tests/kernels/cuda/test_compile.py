@@ -46,7 +46,7 @@ def product_options() -> tuple[str, ...]:
         raise InterruptedError
 
     names = ("_compile_using_nvrtc_no_warning", "_preprocess", "_get_arch_for_options_for_nvrtc")
-    held = {name: getattr(compiler, name) for name in names}
+    originals = {name: getattr(compiler, name) for name in names}
     for name, stub in zip(names, (record, lambda *_: "", lambda *_: ("", "cubin")), strict=True):
         setattr(compiler, name, stub)  # the two others ask the device
     try:
@@ -54,7 +54,7 @@ def product_options() -> tuple[str, ...]:
     except InterruptedError:
         pass
     finally:
-        for name, original in held.items():
+        for name, original in originals.items():
             setattr(compiler, name, original)
     return (*seen[0], "--device-as-default-execution-space")
 
@@ -95,7 +95,7 @@ def faults(ptx: str) -> list[str]:
         "call of a function": r"\bcall\b",
     }
     return [
-        f"{name}: {found[0]}" for name, pattern in forbidden.items() if (found := re.search(pattern, ptx))
+        f"{name}: {match[0]}" for name, pattern in forbidden.items() if (match := re.search(pattern, ptx))
     ]
 
 

@@ -23,14 +23,14 @@ def runtime(name: str) -> str:
     return os.path.realpath(path) if Path(path).is_absolute() else ""
 
 
-def run_sanitized(kind: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_sanitized(sanitizer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``python ARGUMENTS`` with kernels built and watched by a sanitizer."""
-    libraries = [runtime(name) for name in RUNTIMES[kind]]
+    libraries = [runtime(name) for name in RUNTIMES[sanitizer]]
     if not all(libraries):
-        pytest.skip(f"g++ has no {kind} sanitizer here")
+        pytest.skip(f"g++ has no {sanitizer} sanitizer here")
     environment = {
         **os.environ,
-        "PHOTON_GPU_HOST_SANITIZER": kind,
+        "PHOTON_GPU_HOST_SANITIZER": sanitizer,
         "LD_PRELOAD": ":".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -41,16 +41,16 @@ def run_sanitized(kind: str, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("kind", ["address", "thread"])
-def test_every_kernel_is_clean(kind: str) -> None:
-    brief = ["--brief"] if kind == "thread" else []
-    run = run_sanitized(kind, "-m", "tests.kernels.cuda.every_kernel", *brief)
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_every_kernel_is_clean(sanitizer: str) -> None:
+    brief = ["--brief"] if sanitizer == "thread" else []
+    run = run_sanitized(sanitizer, "-m", "tests.kernels.cuda.every_kernel", *brief)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
     assert "kernels ran clean" in run.stdout
 
 
 @pytest.mark.parametrize(
-    "kind, broken, message",
+    "sanitizer, broken, message",
     [
         ("address", "out[threadIdx.x + 1] = 1;", "heap-buffer-overflow"),
         ("address", "SHARED(int, a, 256); a[threadIdx.x + 1] = 1;", "heap-buffer-overflow"),
@@ -86,14 +86,14 @@ def test_every_kernel_is_clean(kind: str) -> None:
         ),
     ],
 )
-def test_the_sanitizers_see(kind: str, broken: str, message: str) -> None:
+def test_the_sanitizers_see(sanitizer: str, broken: str, message: str) -> None:
     """Planted faults for each sanitizer: past global and shared memory, races within and between blocks."""
     program = (
         "import ctypes, numpy as np; from tests.support.cuda_on_cpu import HostModule\n"
         "memory = ctypes.CDLL(None).malloc; memory.restype = ctypes.c_void_p; at = memory(1024)\n"
         'kernel = \'#define THREADS 256\\nextern "C" __global__ void __launch_bounds__(256, 1) '
         "k(int* out) { %s }'\n"
-        f"HostModule(kernel % {broken!r}, {kind!r}).launch('k', (2,), (256,), [at])"
+        f"HostModule(kernel % {broken!r}, {sanitizer!r}).launch('k', (2,), (256,), [at])"
     )
-    run = run_sanitized(kind, "-c", program)
+    run = run_sanitized(sanitizer, "-c", program)
     assert run.returncode != 0 and message in run.stderr, run.stderr[-3000:]
