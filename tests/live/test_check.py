@@ -89,7 +89,7 @@ def test_a_kill_while_the_verdict_is_written_leaves_a_movie_that_recovers(tmp_pa
 
     finished = 0
     for last in range(1, 8):
-        place, done = tmp_path / f"{last}.zarr", []
+        store, done = tmp_path / f"{last}.zarr", []
         write = Storage.write
 
         def dies(self, name, data, *rest, _write=write, _last=last, _done=done, **options):
@@ -99,7 +99,7 @@ def test_a_kill_while_the_verdict_is_written_leaves_a_movie_that_recovers(tmp_pa
                     raise Killed
             return _write(self, name, data, *rest, **options)
 
-        live = pg.LiveWriter(place, noise=WRONG, **OPTIONS)
+        live = pg.LiveWriter(store, noise=WRONG, **OPTIONS)
         live.append(frames())
         monkeypatch.setattr(Storage, "write", dies)
         try:
@@ -110,14 +110,14 @@ def test_a_kill_while_the_verdict_is_written_leaves_a_movie_that_recovers(tmp_pa
         except Killed:
             pass
         monkeypatch.undo()
-        movie = pg.open(place)
+        movie = pg.open(store)
         assert movie.counts[...].shape == (100, 24, 32)
-        assert {p.kind for p in pg.verify(place).problems} <= {"failing", "unfinished"}
-        if (place / ".photon-writing").exists():
-            marker = json.loads((place / ".photon-writing").read_text())
-            (place / ".photon-writing").write_text(json.dumps({**marker, "pid": 2**22 + 1}))
-            recover(place)
-        assert [p.kind for p in pg.verify(place).problems] == ["failing"], last
+        assert {p.kind for p in pg.verify(store).problems} <= {"failing", "unfinished"}
+        if (store / ".photon-writing").exists():
+            marker = json.loads((store / ".photon-writing").read_text())
+            (store / ".photon-writing").write_text(json.dumps({**marker, "pid": 2**22 + 1}))
+            recover(store)
+        assert [p.kind for p in pg.verify(store).problems] == ["failing"], last
     assert 0 < finished < 7
 
 

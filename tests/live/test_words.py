@@ -60,27 +60,27 @@ def test_every_file_of_a_folder_gives_its_words(tmp_path):
 
 
 def test_words_survive_a_recording_that_was_killed(tmp_path):
-    place = tmp_path / "killed.zarr"
+    store = tmp_path / "killed.zarr"
     live = pg.LiveWriter(
-        place, frame_shape=(8, 10), dtype="uint16", chunk_frames=10, recording=WORDS, **SETTINGS
+        store, frame_shape=(8, 10), dtype="uint16", chunk_frames=10, recording=WORDS, **SETTINGS
     )
     live.append(MOVIE[:12])
     live.close()
-    whole = pg.open(place)
+    whole = pg.open(store)
     assert whole.source_metadata["tiff/Software"].text == "rig 3" and whole.axes == "tyx"
     # As a kill before the last metadata leaves it.
-    (place / MARKER).write_bytes(b'{"token": "%s", "recording": true}' % whole.attrs["recording_id"].encode())
-    report = pg.recover(place)
+    (store / MARKER).write_bytes(b'{"token": "%s", "recording": true}' % whole.attrs["recording_id"].encode())
+    report = pg.recover(store)
     assert report.frames == 12
-    result = pg.open(place)
-    assert result.source_metadata["tiff/Software"].text == "rig 3" and pg.verify(place).ok
+    result = pg.open(store)
+    assert result.source_metadata["tiff/Software"].text == "rig 3" and pg.verify(store).ok
 
 
 def test_a_recording_without_frames_leaves_nothing(tmp_path):
-    place = tmp_path / "empty.zarr"
-    with pg.LiveWriter(place, frame_shape=(8, 10), dtype="uint16", recording=WORDS, **SETTINGS):
-        assert (place / ".source_metadata.zip").exists()
-    assert not place.exists()
+    store = tmp_path / "empty.zarr"
+    with pg.LiveWriter(store, frame_shape=(8, 10), dtype="uint16", recording=WORDS, **SETTINGS):
+        assert (store / ".source_metadata.zip").exists()
+    assert not store.exists()
 
 
 def test_a_tiff_that_is_recorded_is_decoded_with_its_words(tmp_path):
@@ -96,32 +96,32 @@ def test_a_tiff_that_is_recorded_is_decoded_with_its_words(tmp_path):
 
 
 def test_a_movie_that_is_followed_reads_words_that_changed_at_the_end(tmp_path):
-    place = tmp_path / "run.zarr"
+    store = tmp_path / "run.zarr"
     options = {"frame_shape": (8, 10), "dtype": "uint16", "chunk_frames": 4, **SETTINGS}
-    with pg.LiveWriter(place, recording=WORDS, **options) as live:
+    with pg.LiveWriter(store, recording=WORDS, **options) as live:
         live.append(MOVIE[:8])
-        while not (place / ".zarray").exists():
+        while not (store / ".zarray").exists():
             time.sleep(0.01)
-        movie = pg.open(place, follow=True)
+        movie = pg.open(store, follow=True)
         assert list(movie.source_metadata) == ["tiff/Software"]
         more = Document(name="b.tif/tiff/Software", media_type="text/plain", data=b"rig 4")
         live.describe(WORDS.replace(documents=(*WORDS.documents, more)))
     movie._words = None
     assert movie.source_metadata["b.tif/tiff/Software"].text == "rig 4"
-    assert pg.open(place).source_metadata == movie.source_metadata and pg.verify(place).ok
+    assert pg.open(store).source_metadata == movie.source_metadata and pg.verify(store).ok
 
 
 def test_words_of_files_that_came_before_a_kill_are_kept(tmp_path):
-    place, killed = tmp_path / "run.zarr", tmp_path / "killed.zarr"
+    store, killed = tmp_path / "run.zarr", tmp_path / "killed.zarr"
     more = Document(name="b.tif/tiff/Software", media_type="text/plain", data=b"rig 4")
     options = {"frame_shape": (8, 10), "dtype": "uint16", "chunk_frames": 4, **SETTINGS}
-    with pg.LiveWriter(place, recording=WORDS, publish_seconds=0.0, **options) as live:
+    with pg.LiveWriter(store, recording=WORDS, publish_seconds=0.0, **options) as live:
         live.append(MOVIE[:8])
         live.describe(WORDS.replace(documents=(*WORDS.documents, more)))
         live.append(MOVIE[8:16])
-        while not (place / ".zarray").exists() or len(pg.open(place)) < 16:
+        while not (store / ".zarray").exists() or len(pg.open(store)) < 16:
             time.sleep(0.01)
-        shutil.copytree(place, killed)  # what a kill leaves
+        shutil.copytree(store, killed)  # what a kill leaves
     assert pg.recover(killed).frames == 16
     result = pg.open(killed)
     assert result.source_metadata["b.tif/tiff/Software"].text == "rig 4" and pg.verify(killed).ok

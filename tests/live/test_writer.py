@@ -329,7 +329,7 @@ def test_big_endian_frames_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said, words",
+    "record, words",
     [
         ({"timestamp": float("nan")}, "finite"),
         ({"timestamp": "noon"}, "finite"),
@@ -340,11 +340,11 @@ def test_big_endian_frames_are_taken(tmp_path):
         ({"metadata": {"a": "x" * 70_000}}, "65,536"),
     ],
 )
-def test_times_and_metadata_that_cannot_be_kept_are_refused(tmp_path, said, words):
+def test_times_and_metadata_that_cannot_be_kept_are_refused(tmp_path, record, words):
     movie = camera(1)
     with begin(tmp_path / "m.zarr", movie) as live:
         with pytest.raises(InvalidInputError, match=words):
-            live.append(movie[0], **said)
+            live.append(movie[0], **record)
         live.append(movie[0])
     assert len(pg.open(tmp_path / "m.zarr")) == 1
 
@@ -501,15 +501,15 @@ def test_an_interrupt_within_an_append_leaves_a_whole_movie(
 
 
 @pytest.mark.parametrize(
-    "place", ["live.writer.Pipeline", "live.spool.spool.Spool._hold", "store.durable.make_folder"]
+    "function", ["live.writer.Pipeline", "live.spool.spool.Spool._hold", "store.durable.make_folder"]
 )
-def test_an_interrupt_at_the_start_leaves_nothing(tmp_path, monkeypatch, place):
+def test_an_interrupt_at_the_start_leaves_nothing(tmp_path, monkeypatch, function):
     def stopped(*args, **options):
         monkeypatch.undo()
         (tmp_path / "spool").mkdir(exist_ok=True)  # as far as it got
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"photon_gpu.{place}", stopped)
+    monkeypatch.setattr(f"photon_gpu.{function}", stopped)
     with pytest.raises(KeyboardInterrupt):
         begin(tmp_path / "m.zarr", camera(), durability="frame", spool=tmp_path / "spool")
     assert not list(tmp_path.rglob("m.zarr*"))

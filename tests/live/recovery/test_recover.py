@@ -40,10 +40,10 @@ def exact(url, frames=11):
     )
 
 
-@pytest.mark.parametrize("given", ["spool", "folder", "movie"])
-def test_from_the_spool_its_folder_or_the_movie(tmp_path, given):
+@pytest.mark.parametrize("source", ["spool", "folder", "movie"])
+def test_from_the_spool_its_folder_or_the_movie(tmp_path, source):
     live = killed(tmp_path / "m.zarr", tmp_path / "fast")
-    where = {"spool": tmp_path / "fast", "folder": live.spool, "movie": tmp_path / "m.zarr"}[given]
+    where = {"spool": tmp_path / "fast", "folder": live.spool, "movie": tmp_path / "m.zarr"}[source]
     report = pg.recover(where)
     assert report.frames == 11 and 0 < report.recovered <= 11 and exact(tmp_path / "m.zarr")
     assert not (tmp_path / "fast").exists() and "11 frames" in str(report)
