@@ -105,9 +105,9 @@ def test_damage_is_an_error(tmp_path):
     array[:] = movie((4, 6, 8))
     path = tmp_path / "m.zarr/c/0/0/0"
     whole = bytearray(path.read_bytes())
-    for place in (0, 5, 30, 100, len(whole) - 1):
+    for position in (0, 5, 30, 100, len(whole) - 1):
         bad = whole.copy()
-        bad[place] ^= 0x20
+        bad[position] ^= 0x20
         path.write_bytes(bad)
         with pytest.raises(PhotonError):
             array[:]
