@@ -100,9 +100,9 @@ def test_a_tiff_that_would_not_fit_is_a_bigtiff(tmp_path):
     assert not _is_big(job, ".tif")
     job.nbytes = _CLASSIC_TIFF_BYTES
     assert _is_big(job, ".tif")
-    for suffix, kind in ((".tif", b"II*\0"), (".btf", b"II+\0")):
+    for suffix, signature in ((".tif", b"II*\0"), (".btf", b"II+\0")):
         export(movie, tmp_path / f"o{suffix}")
-        assert (tmp_path / f"o{suffix}").read_bytes()[:4] == kind
+        assert (tmp_path / f"o{suffix}").read_bytes()[:4] == signature
 
 
 def test_a_plain_zarr_needs_nothing_of_ours(tmp_path):

@@ -197,9 +197,9 @@ def test_a_flipped_byte_anywhere_in_a_chunk_is_found(movie):
     path = f"{movie.url}/2.0.0"
     with open(path, "rb") as file:
         whole = bytearray(file.read())
-    for place in np.linspace(0, len(whole) - 1, 60).astype(int):
+    for position in np.linspace(0, len(whole) - 1, 60).astype(int):
         flipped = bytearray(whole)
-        flipped[place] ^= 0x40
+        flipped[position] ^= 0x40
         with open(path, "wb") as file:
             file.write(flipped)
         with pytest.raises(CorruptDataError, match=r"2\.0\.0 was altered"):
@@ -240,7 +240,7 @@ def test_without_a_manifest_a_compact_chunk_knows_its_place(tmp_path, key):
         with pytest.raises(CorruptDataError, match="frames 0 to 9.*chunk 0 was written as number 1"):
             read[key]
     (ours / "0.0.0").write_bytes((theirs / "0.0.0").read_bytes())
-    ids = [pg.open(place).attrs["photon_movie_id"] for place in (ours, theirs)]
+    ids = [pg.open(store).attrs["photon_movie_id"] for store in (ours, theirs)]
     for read in (pg.open(ours), pg.open(ours).counts):
         with pytest.raises(CorruptDataError, match=f"of movie {ids[1]} is among those of movie {ids[0]}"):
             read[key]
@@ -252,9 +252,9 @@ def test_without_a_manifest_a_compact_chunk_still_knows_itself(tmp_path):
     os.unlink(tmp_path / "m/.manifest.json")
     whole = (tmp_path / "m/0.0.0").read_bytes()
     expected, unnoticed = pg.open(tmp_path / "m").counts[...], 0
-    for place in np.linspace(0, len(whole) - 1, 300).astype(int):
+    for position in np.linspace(0, len(whole) - 1, 300).astype(int):
         flipped = bytearray(whole)
-        flipped[place] ^= 0x10
+        flipped[position] ^= 0x10
         (tmp_path / "m/0.0.0").write_bytes(flipped)
         try:
             # A flip that changes no value (an unused bit of the Blosc header) may pass; a wrong value may
@@ -303,10 +303,10 @@ def test_hostile_metadata_is_a_clear_error(movie, name, changes, error):
         pg.open(movie.url)
 
 
-@pytest.mark.parametrize("given", [5, "0" * 8, "ABCDEF01", "12345678" * 9, ["12345678"], ""], ids=str)
-def test_an_identity_that_is_none_is_a_clear_error(tmp_path, given):
+@pytest.mark.parametrize("identity", [5, "0" * 8, "ABCDEF01", "12345678" * 9, ["12345678"], ""], ids=str)
+def test_an_identity_that_is_none_is_a_clear_error(tmp_path, identity):
     pg.encode(VALUES, tmp_path / "m.zarr", noise=CAMERA, layout="compact", preset="fast")
-    _edit(tmp_path / "m.zarr", ".zattrs", photon_movie_id=given)
+    _edit(tmp_path / "m.zarr", ".zattrs", photon_movie_id=identity)
     with pytest.raises(CorruptDataError, match=r"m\.zarr.*movie_id"):
         pg.open(tmp_path / "m.zarr")
 

@@ -51,17 +51,17 @@ def there_and_back(path, folder, *, part=None, **options):
 
 
 def words(tif):
-    found = {
+    metadata = {
         name: getattr(tif, f"{name}_metadata") for name in ("imagej", "ome", "scanimage", "shaped", "stk")
     }
     tags = {tag.name: tag.value for tag in tif.pages.first.tags if tag.code not in (273, 278, 279, 284, 339)}
     series = tif.series[0]
-    return {**found, "axes": series.axes, "shape": series.shape, **tags}
+    return {**metadata, "axes": series.axes, "shape": series.shape, **tags}
 
 
-@pytest.mark.parametrize("kind", FILES)
-def test_tifffile_finds_the_same_axes_metadata_and_tags(kind, tmp_path):
-    values, options = FILES[kind]
+@pytest.mark.parametrize("flavour", FILES)
+def test_tifffile_finds_the_same_axes_metadata_and_tags(flavour, tmp_path):
+    values, options = FILES[flavour]
     source = tmp_path / "source.tif"
     tifffile.imwrite(source, values, photometric="minisblack", **options)
     back = there_and_back(source, tmp_path)
@@ -109,14 +109,14 @@ def test_a_part_of_a_scanimage_movie_has_the_descriptions_of_its_frames(tmp_path
         np.testing.assert_array_equal(after.asarray().reshape(4, 8, 10), MOVIE[6:10])
 
 
-@pytest.mark.parametrize("kind", ["imagej", "ome"])
-def test_a_part_of_a_movie_that_counts_its_pages_is_described_anew(kind, tmp_path):
-    values, options = FILES[kind]
+@pytest.mark.parametrize("flavour", ["imagej", "ome"])
+def test_a_part_of_a_movie_that_counts_its_pages_is_described_anew(flavour, tmp_path):
+    values, options = FILES[flavour]
     source = tmp_path / "source.tif"
     tifffile.imwrite(source, values, photometric="minisblack", **options)
     back = there_and_back(source, tmp_path, part=(1, 4))
     with tifffile.TiffFile(back) as after:
-        assert getattr(after, f"is_{kind}") and after.series[0].axes == "TZCYX"
+        assert getattr(after, f"is_{flavour}") and after.series[0].axes == "TZCYX"
         np.testing.assert_array_equal(after.series[0].asarray(), FIVE[1:4])
     with pg.open_source(back) as again, pg.open_source(source) as first:
         for axis, (size, unit) in first.recording.pixel_size.items():
