@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.support.tiff_files import KINDS, make_movie, write_scanimage
+from tests.support.tiff_files import WRITERS, make_movie, write_scanimage
 
 
 @pytest.fixture
@@ -14,9 +14,9 @@ def movie():
     return make_movie()
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return KINDS[request.param]
+@pytest.fixture(params=WRITERS)
+def write_source(request):
+    return WRITERS[request.param]
 
 
 @pytest.fixture

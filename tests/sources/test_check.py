@@ -79,16 +79,16 @@ def test_the_only_movie_among_arrays_is_chosen():
 
 
 @pytest.mark.parametrize(
-    "found, message",
+    "arrays, message",
     [
         ({}, r"none of its arrays .*It holds: nothing"),
         ({"a": ((3,), "f8"), "b": ((3, 4), "f8")}, r"none of its arrays .*a f8 \(3,\), b f8 \(3, 4\)"),
         ({"a": ((3, 4, 5), "f8"), "b": ((3, 4, 5), "f4")}, r"^x: 2 arrays .*by key=.*a f8 .*, b f4"),
     ],
 )
-def test_several_or_no_movies_are_listed(found, message):
+def test_several_or_no_movies_are_listed(arrays, message):
     with pytest.raises(InvalidInputError, match=message):
-        choose_movie(found, name="x", option="key")
+        choose_movie(arrays, name="x", option="key")
 
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.sampled_from([*ALLOWED_DTYPES, "bool", "complex64", "O"]))

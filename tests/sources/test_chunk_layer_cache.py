@@ -89,18 +89,18 @@ def test_no_room_for_a_layer_costs_time_and_is_said(monkeypatch, when):
     assert "100 bytes are free" in layers.no_room or "No space left" in layers.no_room
 
 
-@pytest.mark.parametrize("kind", ["HDF5", "Zarr", "Zarr shards"])
-def test_a_file_is_decoded_once(tmp_path, monkeypatch, kind):
+@pytest.mark.parametrize("file_format", ["HDF5", "Zarr", "Zarr shards"])
+def test_a_file_is_decoded_once(tmp_path, monkeypatch, file_format):
     movie = make_movie((40, 12, 16))
-    source_type = Hdf5Source if kind == "HDF5" else ZarrSource
-    if kind == "HDF5":
+    source_type = Hdf5Source if file_format == "HDF5" else ZarrSource
+    if file_format == "HDF5":
         path = tmp_path / "movie.h5"
         with h5py.File(path, "w") as file:
             file.create_dataset("movie", data=movie, chunks=(30, 5, 5), compression="gzip")
     else:
         path = tmp_path / "movie.zarr"
         sharded = {"shards": (40, 10, 10), "chunks": (20, 5, 5)}
-        options = sharded if "shards" in kind else {"chunks": (30, 5, 5)}
+        options = sharded if "shards" in file_format else {"chunks": (30, 5, 5)}
         zarr.create_array(str(path), shape=movie.shape, dtype=movie.dtype, **options)[...] = movie
     read, read_stored = [], source_type._read_stored
 

@@ -84,8 +84,8 @@ def test_encoding_is_that_of_the_array_itself_and_says_what_was_misaligned(tmp_p
 def test_an_xarray_is_taken_by_its_blocks():
     xarray = pytest.importorskip("xarray", reason="pip install 'photon-gpu[dask]'")
     array, seen = counting((50, 6, 8))
-    held = xarray.DataArray(array, dims=("t", "y", "x"), name="red")
-    source = open_source(held)
+    labelled = xarray.DataArray(array, dims=("t", "y", "x"), name="red")
+    source = open_source(labelled)
     assert isinstance(source, DaskSource) and source.name == "red" and seen == []
     np.testing.assert_array_equal(source.read(10, 20), MOVIE[10:20])
     assert seen == [(0, 50)]

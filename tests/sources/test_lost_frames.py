@@ -38,10 +38,10 @@ def array(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["tiff", "array"])
+@pytest.mark.parametrize("fixture", ["tiff", "array"])
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
-def test_lost_frames_are_in_report_attributes_and_verify(request, tmp_path, kind, layout):
-    path, url = request.getfixturevalue(kind), tmp_path / "m.zarr"
+def test_lost_frames_are_in_report_attributes_and_verify(request, tmp_path, fixture, layout):
+    path, url = request.getfixturevalue(fixture), tmp_path / "m.zarr"
     with pytest.raises(CorruptDataError, match=r"\(frames 20 to 23\).*missing='zero'"):
         pg.encode(path, url, layout=layout, noise=pg.NoiseModel())
     assert not url.exists()

@@ -158,9 +158,9 @@ def test_a_flipped_byte_anywhere_in_the_data_is_found_by_reading_through(tmp_pat
     whole = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         size = archive.infolist()[0].compress_size
-    for place in range(size - 250, size, 9):
+    for position in range(size - 250, size, 9):
         data = bytearray(whole)
-        data[place] ^= 1
+        data[position] ^= 1
         path.write_bytes(data)
         with pytest.raises(CorruptDataError), open_source(path) as source:
             for start in range(5):

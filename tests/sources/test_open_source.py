@@ -21,11 +21,11 @@ import photon_gpu
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.file_types import FOREIGN
 from photon_gpu.sources.open import Source, open_source
-from tests.support.tiff_files import KINDS, make_movie
+from tests.support.tiff_files import WRITERS, make_movie
 
 
-def test_every_kind_gives_back_every_frame_in_native_order(kind, tmp_path, movie):
-    with open_source(kind(tmp_path, movie)) as source:
+def test_every_kind_gives_back_every_frame_in_native_order(write_source, tmp_path, movie):
+    with open_source(write_source(tmp_path, movie)) as source:
         assert isinstance(source, Source)
         assert source.shape == movie.shape
         assert source.dtype == movie.dtype and source.dtype.isnative
@@ -40,44 +40,44 @@ def test_every_kind_gives_back_every_frame_in_native_order(kind, tmp_path, movie
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint32", "int64", "float32", "float64"])
-def test_every_kind_keeps_the_dtype(kind, tmp_path, dtype):
+def test_every_kind_keeps_the_dtype(write_source, tmp_path, dtype):
     movie = make_movie((7, 12, 16), dtype)
-    with open_source(kind(tmp_path, movie)) as source:
+    with open_source(write_source(tmp_path, movie)) as source:
         assert source.dtype == movie.dtype
         np.testing.assert_array_equal(source.read(0, 7), movie)
 
 
-def test_every_kind_takes_a_movie_of_one_frame(kind, tmp_path, request):
+def test_every_kind_takes_a_movie_of_one_frame(write_source, tmp_path, request):
     if "scanimage" in request.node.callspec.id:
         pytest.skip("a single ScanImage page is an image: test_tiff says so")
     movie = make_movie((1, 12, 16))
-    with open_source(kind(tmp_path, movie)) as source:
+    with open_source(write_source(tmp_path, movie)) as source:
         assert source.shape == (1, 12, 16)
         np.testing.assert_array_equal(source.read(0, 1), movie)
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if "scanimage" not in name])
+@pytest.mark.parametrize("name", [name for name in WRITERS if "scanimage" not in name])
 def test_every_kind_takes_further_axes(name, tmp_path):
     movie = make_movie((6, 2, 5, 12, 16))
-    with open_source(KINDS[name](tmp_path, movie)) as source:
+    with open_source(WRITERS[name](tmp_path, movie)) as source:
         assert source.shape == movie.shape
         np.testing.assert_array_equal(source.read(2, 5), movie[2:5])
 
 
-def test_every_kind_reads_from_several_threads(kind, tmp_path, movie):
+def test_every_kind_reads_from_several_threads(write_source, tmp_path, movie):
     ranges = [(start, min(start + length, 20)) for start in range(20) for length in (1, 3, 7)] * 2
-    with open_source(kind(tmp_path, movie)) as source, ThreadPoolExecutor(8) as pool:
+    with open_source(write_source(tmp_path, movie)) as source, ThreadPoolExecutor(8) as pool:
         for (start, stop), frames in zip(
             ranges, pool.map(lambda span: source.read(*span), ranges), strict=True
         ):
             np.testing.assert_array_equal(frames, movie[start:stop])
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if "array" not in name and "url" not in name])
+@pytest.mark.parametrize("name", [name for name in WRITERS if "array" not in name and "url" not in name])
 def test_reading_holds_no_more_than_the_frames_asked_for(name, tmp_path):
     movie = make_movie((800, 64, 80), "int16")  # 8 MB
     chunk = 20  # 0.2 MB
-    location = KINDS[name](tmp_path, movie)
+    location = WRITERS[name](tmp_path, movie)
     with open_source(location) as source:  # imports are paid before counting
         source.read(0, 1)
     tracemalloc.start()
@@ -91,25 +91,25 @@ def test_reading_holds_no_more_than_the_frames_asked_for(name, tmp_path):
                     movie[start, 0, 0],
                     movie[start + chunk - 1, -1, -1],
                 )
-        held = tracemalloc.get_traced_memory()[1] - before
+        allocated = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
     # Two chunks live at once, since `frames` outlives the next read; zarr and
     # npz add the pieces they unpack, TIFF its table of pages.
     asked = chunk * source.frame_nbytes
-    assert held < 3 * asked + 1_000_000, f"{held} bytes held, {asked} asked for"
-    assert held < movie.nbytes / 4
+    assert allocated < 3 * asked + 1_000_000, f"{allocated} bytes allocated, {asked} asked for"
+    assert allocated < movie.nbytes / 4
 
 
-def test_every_kind_refuses_frames_that_are_not_there(kind, tmp_path, movie):
-    with open_source(kind(tmp_path, movie)) as source:
+def test_every_kind_refuses_frames_that_are_not_there(write_source, tmp_path, movie):
+    with open_source(write_source(tmp_path, movie)) as source:
         for start, stop in [(0, 21), (20, 21), (5, 5), (6, 5), (-1, 3)]:
             with pytest.raises(InvalidInputError, match="the movie has 20"):
                 source.read(start, stop)
 
 
-def test_every_kind_refuses_to_read_once_closed(kind, tmp_path, movie):
-    source = open_source(kind(tmp_path, movie))
+def test_every_kind_refuses_to_read_once_closed(write_source, tmp_path, movie):
+    source = open_source(write_source(tmp_path, movie))
     source.read(0, 2)
     source.close()
     source.close()
@@ -127,7 +127,7 @@ def test_every_kind_refuses_to_read_once_closed(kind, tmp_path, movie):
 def test_any_range_of_any_movie(shape, dtype, span, name, tmp_path_factory):
     movie = make_movie(shape, np.dtype(dtype).newbyteorder("=")).astype(dtype)
     start, stop = span[0], min(span[0] + span[1], shape[0])
-    with open_source(KINDS[name](tmp_path_factory.mktemp("any"), movie)) as source:
+    with open_source(WRITERS[name](tmp_path_factory.mktemp("any"), movie)) as source:
         np.testing.assert_array_equal(source.read(start, stop), movie[start:stop])
 
 
@@ -168,14 +168,14 @@ def test_a_missing_url_is_not_found(url):
 
 @pytest.mark.parametrize("suffix", [".TIF", ".Tiff", ".BTF", ".ome.tif"])
 def test_suffixes_in_any_case(tmp_path, movie, suffix):
-    path = KINDS["tiff"](tmp_path, movie)
+    path = WRITERS["tiff"](tmp_path, movie)
     with open_source(path.rename(tmp_path / f"movie{suffix}")) as source:
         np.testing.assert_array_equal(source.read(0, 20), movie)
 
 
 @pytest.mark.parametrize("name", ["tiff", "npy", "hdf5", "zarr v2"])
 def test_a_file_url_is_a_local_file(tmp_path, movie, name):
-    with open_source(KINDS[name](tmp_path, movie).as_uri()) as source:
+    with open_source(WRITERS[name](tmp_path, movie).as_uri()) as source:
         np.testing.assert_array_equal(source.read(0, 20), movie)
 
 
@@ -187,7 +187,7 @@ def test_kinds_that_need_a_local_file_say_so(name):
 
 def test_an_unknown_option_lists_the_known_ones(tmp_path, movie):
     with pytest.raises(InvalidInputError, match=r"'dataset' is not known for TIFF.*series, as_pages"):
-        open_source(KINDS["tiff"](tmp_path, movie), dataset="/x")
+        open_source(WRITERS["tiff"](tmp_path, movie), dataset="/x")
     with pytest.raises(InvalidInputError, match="a ndarray takes none"):
         open_source(movie, series=1)
 
@@ -198,13 +198,13 @@ def test_options_left_at_none_are_no_options(tmp_path, movie):
 
 
 def test_a_name_with_double_colons_that_exists_is_a_file(tmp_path, movie):
-    path = KINDS["npy"](tmp_path, movie).rename(tmp_path / "a.npz::b.npy")
+    path = WRITERS["npy"](tmp_path, movie).rename(tmp_path / "a.npz::b.npy")
     with open_source(path) as source:
         np.testing.assert_array_equal(source.read(0, 20), movie)
 
 
 def test_an_inner_path_is_not_given_twice(tmp_path, movie):
-    path = KINDS["hdf5"](tmp_path, movie)
+    path = WRITERS["hdf5"](tmp_path, movie)
     with pytest.raises(InvalidInputError, match="give one of them"):
         open_source(f"{path}::/data/movie", dataset="/data/movie")
 
@@ -225,20 +225,20 @@ def test_no_file_stays_open(name, tmp_path, movie):
     def open_files():
         return [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
 
-    source = open_source(KINDS[name](tmp_path, movie))
+    source = open_source(WRITERS[name](tmp_path, movie))
     source.read(0, 2)
     source.close()
     del source
     assert open_files() == []
     if name != "scanimage":  # which has no such dtype
         with pytest.raises((UnsupportedTypeError, InvalidInputError), match="float16"):
-            open_source(KINDS[name](tmp_path, movie.astype("float16")))
+            open_source(WRITERS[name](tmp_path, movie.astype("float16")))
         assert open_files() == []
 
 
 def test_sliceable_objects_are_read_by_slices(tmp_path, movie):
-    with h5py.File(KINDS["hdf5"](tmp_path, movie)) as file:
-        array = zarr.open(str(KINDS["zarr v3"](tmp_path, movie)))
+    with h5py.File(WRITERS["hdf5"](tmp_path, movie)) as file:
+        array = zarr.open(str(WRITERS["zarr v3"](tmp_path, movie)))
         lazy = dask.array.from_array(movie, chunks=(3, 12, 16))
         for sliceable in (file["/data/movie"], array, lazy):
             with open_source(sliceable) as source:

@@ -155,7 +155,7 @@ def _memmap(folder, movie):
 Writer = Callable[[Path, Any], Any]
 
 
-KINDS: dict[str, Writer] = {
+WRITERS: dict[str, Writer] = {
     "array": lambda folder, movie: movie,
     "big-endian array": lambda folder, movie: movie.astype(movie.dtype.newbyteorder(">")),
     "memory map": _memmap,

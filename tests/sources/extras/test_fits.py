@@ -20,8 +20,8 @@ def test_images_of_any_dtype(tmp_path, dtype, compressed):
     movie = make_movie((40, 24, 32), dtype)
     path = tmp_path / "movie.fits"
     if compressed:
-        kind = "GZIP_2" if dtype == "float32" else "RICE_1"
-        image = fits.CompImageHDU(movie, compression_type=kind, quantize_level=0)
+        compression = "GZIP_2" if dtype == "float32" else "RICE_1"
+        image = fits.CompImageHDU(movie, compression_type=compression, quantize_level=0)
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
     else:
         fits.PrimaryHDU(movie).writeto(path)

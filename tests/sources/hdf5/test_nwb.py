@@ -30,9 +30,9 @@ def test_what_the_file_says_is_kept(tmp_path, movie):
         unreadable = file.create_dataset(
             "unreadable", data=np.zeros((4, 4)), chunks=(4, 4), **hdf5plugin.Zstd()
         )
-        place = unreadable.id.get_chunk_info(0).byte_offset
+        offset = unreadable.id.get_chunk_info(0).byte_offset
     with path.open("r+b") as raw:
-        raw.seek(place)
+        raw.seek(offset)
         raw.write(b"damage!!")
     with open_source(path) as source:
         recording = source.recording

@@ -71,16 +71,16 @@ def test_a_file_without_a_movie(path):
         open_source(path)
 
 
-@pytest.mark.parametrize("kind", ["str", "empty", "struct", "vlen", "complex"])
-def test_datasets_that_are_no_numbers(path, kind):
+@pytest.mark.parametrize("dtype", ["str", "empty", "struct", "vlen", "complex"])
+def test_datasets_that_are_no_numbers(path, dtype):
     with h5py.File(path, "w") as file:
-        if kind == "str":
+        if dtype == "str":
             file["x"] = "text"
-        elif kind == "empty":
+        elif dtype == "empty":
             file["x"] = h5py.Empty("f4")
-        elif kind == "struct":
+        elif dtype == "struct":
             file["x"] = np.zeros((2, 3, 4), [("a", "u2")])
-        elif kind == "vlen":
+        elif dtype == "vlen":
             file.create_dataset("x", (2, 3, 4), dtype=h5py.vlen_dtype("u2"), fillvalue=None)
         else:
             file["x"] = np.zeros((2, 3, 4), "c8")
@@ -138,9 +138,9 @@ def test_a_flipped_byte_under_a_checksum(path):
     movie = make_movie((4, 16, 16))
     with h5py.File(path, "w") as file:
         data = file.create_dataset("movie", data=movie, chunks=(2, 16, 16), fletcher32=True)
-        place = data.id.get_chunk_info(1).byte_offset
+        offset = data.id.get_chunk_info(1).byte_offset
     data = bytearray(path.read_bytes())
-    data[place + 11] ^= 4
+    data[offset + 11] ^= 4
     path.write_bytes(data)
     with open_source(path) as source:
         np.testing.assert_array_equal(source.read(0, 2), movie[:2])
@@ -187,11 +187,11 @@ def parts(tmp_path):
 
 
 def virtual(path, *mapped, shape=(8, 6, 7), **options):
-    """``mapped``: place in the movie, file, and place in its dataset."""
+    """Map slices of frames to datasets; ``mapped``: frames of the movie, file, frames of its dataset."""
     layout = h5py.VirtualLayout(shape, "i2", **options)
-    for place, name, inside in mapped:
+    for frames, name, inside in mapped:
         part = h5py.VirtualSource(name, "movie", (4, 6, 7))
-        layout[place] = part if inside is None else part[inside]
+        layout[frames] = part if inside is None else part[inside]
     with h5py.File(path, "w") as file:
         file.create_virtual_dataset("movie", layout, fillvalue=0)
 

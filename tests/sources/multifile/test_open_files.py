@@ -254,9 +254,9 @@ class TestTruncated:
         tifffile.imwrite(tmp_path / "a_1.tif", movie[:6], photometric="minisblack")
         tifffile.imwrite(tmp_path / "a_2.tif", movie[6:], photometric="minisblack")
         self.cut(tmp_path / "a_2.tif", 1200)
-        found = read(tmp_path, truncated="keep")
-        assert 6 < len(found) < 12
-        np.testing.assert_array_equal(found, movie[: len(found)])
+        kept = read(tmp_path, truncated="keep")
+        assert 6 < len(kept) < 12
+        np.testing.assert_array_equal(kept, movie[: len(kept)])
 
     def test_a_file_in_the_middle_is_refused(self, tmp_path, movie):
         for number, start in enumerate((0, 4, 8)):

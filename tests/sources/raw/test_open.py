@@ -49,16 +49,16 @@ def test_raw_frames_that_nothing_describes_are_refused(tmp_path, movie):
         open_source(path, shape=(12, 16), dtype="int16")
 
 
-@pytest.mark.parametrize("kind", ["raw", "suite2p"])
-def test_whole_frames_of_a_truncated_file_are_kept_if_asked(tmp_path, movie, kind):
-    options = {"shape": (12, 16), "dtype": "int16"} if kind == "raw" else {}
+@pytest.mark.parametrize("file_format", ["raw", "suite2p"])
+def test_whole_frames_of_a_truncated_file_are_kept_if_asked(tmp_path, movie, file_format):
+    options = {"shape": (12, 16), "dtype": "int16"} if file_format == "raw" else {}
     path = write_suite2p(tmp_path, movie)
     os.truncate(path, movie.nbytes - 385)
     os.utime(path, (0, 0))
     with open_source(path, truncated="keep", **options) as source:
         np.testing.assert_array_equal(source.read(0, 18), movie[:18])
         assert source.truncation.frames == 18
-        assert source.truncation.promised == (None if kind == "raw" else 20)
+        assert source.truncation.promised == (None if file_format == "raw" else 20)
 
 
 def test_a_recording_of_thorimage(tmp_path):

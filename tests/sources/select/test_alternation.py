@@ -30,17 +30,17 @@ def test_the_period_of_noise_alone_is_found():
     assert alternation(ArraySource(frames.astype("int16"))) == 2
 
 
-@pytest.mark.parametrize("kind", ["still", "moving", "flickering", "bleaching", "few", "constant"])
-def test_other_movies_do_not_alternate(kind):
+@pytest.mark.parametrize("content", ["still", "moving", "flickering", "bleaching", "few", "constant"])
+def test_other_movies_do_not_alternate(content):
     light = np.tile(scenes(1), (60, 1, 1))
-    if kind == "moving":
+    if content == "moving":
         light = np.stack([np.roll(frame, t // 2, 1) for t, frame in enumerate(light)])
-    if kind == "flickering":
+    if content == "flickering":
         light = light * RANDOM.normal(1.0, 0.05, (60, 1, 1)).clip(0.5)
-    if kind == "bleaching":
+    if content == "bleaching":
         light = light * np.exp(-np.arange(60) / 40)[:, None, None]
     frames = RANDOM.poisson(light).astype("uint16")
-    frames = frames[:4] if kind == "few" else np.zeros_like(frames) if kind == "constant" else frames
+    frames = frames[:4] if content == "few" else np.zeros_like(frames) if content == "constant" else frames
     assert alternation(ArraySource(frames)) is None
 
 

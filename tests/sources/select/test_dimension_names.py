@@ -50,14 +50,14 @@ def test_a_hole_that_does_not_lie_along_time_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("place", ["movie.zarr::0", "movie.zarr/0"])
-def test_axes_of_an_ome_zarr_group_are_read(tmp_path, zarr_format, place):
+@pytest.mark.parametrize("path", ["movie.zarr::0", "movie.zarr/0"])
+def test_axes_of_an_ome_zarr_group_are_read(tmp_path, zarr_format, path):
     group = zarr.open_group(str(tmp_path / "movie.zarr"), mode="w", zarr_format=zarr_format)
     axes = [{"name": name, "type": "space"} for name in "ctyx"]
     scales = [{"axes": axes, "datasets": [{"path": "0"}]}]
     group.attrs.update({"multiscales": scales} if zarr_format == 2 else {"ome": {"multiscales": scales}})
     group.create_array("0", shape=STORED.shape, dtype="uint16", fill_value=None)[...] = STORED
-    assert check(open_source(f"{tmp_path}/{place}"), "ctyx") == "tcyx"
+    assert check(open_source(f"{tmp_path}/{path}"), "ctyx") == "tcyx"
 
 
 def test_dimension_names_of_zarr_are_read(tmp_path):

@@ -48,11 +48,11 @@ def test_default_values_and_repeated_values_do_not_make_another_form(tmp_path):
 def _links(path):
     """Places of the links between pages of a classic little-endian file."""
     data = path.read_bytes()
-    places, place = [], 4
-    while offset := struct.unpack_from("<I", data, place)[0]:
-        places.append(place)
-        place = offset + 2 + 12 * struct.unpack_from("<H", data, offset)[0]
-    return [*places, place]
+    offsets, link = [], 4
+    while offset := struct.unpack_from("<I", data, link)[0]:
+        offsets.append(link)
+        link = offset + 2 + 12 * struct.unpack_from("<H", data, offset)[0]
+    return [*offsets, link]
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,18 @@ def test_what_is_no_tiff(tmp_path, start):
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    place=st.integers(0, 10**6), value=st.binary(min_size=1, max_size=4), options=st.sampled_from(["", "big"])
+    position=st.integers(0, 10**6),
+    value=st.binary(min_size=1, max_size=4),
+    options=st.sampled_from(["", "big"]),
 )
-def test_any_damage_raises_our_error_or_none(tmp_path, place, value, options):
+def test_any_damage_raises_our_error_or_none(tmp_path, position, value, options):
     path = tmp_path / f"{options}.tif"
     source = tmp_path / f"{options}-whole.tif"
     if not source.exists():
         write_tiff(tmp_path, make_movie((4, 3, 5)), metadata=None, bigtiff=options == "big").rename(source)
     data = bytearray(source.read_bytes())
-    place %= len(data)
-    data[place : place + len(value)] = value
+    position %= len(data)
+    data[position : position + len(value)] = value
     path.write_bytes(data)
     try:
         walk(path)

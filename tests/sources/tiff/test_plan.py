@@ -56,8 +56,8 @@ def stack_with_one_link(path, link):
         directory = tif.pages.first.offset
     data = bytearray(path.read_bytes())
     tags = int.from_bytes(data[directory : directory + 8], "little")
-    place = directory + 8 + 20 * tags
-    data[place : place + 8] = link.to_bytes(8, "little")
+    link_offset = directory + 8 + 20 * tags
+    data[link_offset : link_offset + 8] = link.to_bytes(8, "little")
     path.write_bytes(data)
     return str(path)
 

@@ -118,9 +118,9 @@ def test_flipped_bytes_in_a_checksummed_strip_are_an_error(tmp_path):
     movie = make_movie((3, 40, 40))
     path = write_tiff(tmp_path, movie, compression="zlib", metadata=None)
     with tifffile.TiffFile(path) as tif:
-        place = tif.pages[2].dataoffsets[0] + 50
+        offset = tif.pages[2].dataoffsets[0] + 50
     data = bytearray(path.read_bytes())
-    data[place] ^= 0x10
+    data[offset] ^= 0x10
     path.write_bytes(data)
     with TiffSource(path) as source, pytest.raises(CorruptDataError, match="of page 2 does not decode"):
         source.read(0, 3)
@@ -154,8 +154,8 @@ def test_pages_without_pixels_are_zeros_if_that_was_asked_for(tmp_path, tag, opt
     path = write_tiff(tmp_path, movie, metadata=None, **options)
     with tifffile.TiffFile(path, mode="r+") as tif:
         for number in (2, 3, 5):
-            held = tif.pages[number].tags[tag]
-            held.overwrite([0, *np.atleast_1d(held.value)[1:]])  # one strip of several is enough
+            page_tag = tif.pages[number].tags[tag]
+            page_tag.overwrite([0, *np.atleast_1d(page_tag.value)[1:]])  # one strip of several is enough
     with pytest.warns(PhotonWarning, match="lacks frames 2 to 3, 5, wholly or in part: zeros"):
         source = TiffSource(path, missing="zero")
     movie[[2, 3, 5]] = 0

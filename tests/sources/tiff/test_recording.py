@@ -101,17 +101,17 @@ def test_micromanager_says_times_and_units_of_its_pages(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "description",
     [
         b"ImageJ=1.11a\nimages=12\nframes=12\nunit=\\",
         b'<?xml version="1.0"?><OME><Image><Pixels><Plane TheT="x"/></Pixels></Image></OME>',
     ],
 )
-def test_words_that_cannot_be_parsed_stop_nothing(said, tmp_path):
+def test_words_that_cannot_be_parsed_stop_nothing(description, tmp_path):
     path = tmp_path / "odd.tif"
-    tifffile.imwrite(path, MOVIE, description=said, metadata=None, photometric="minisblack")
+    tifffile.imwrite(path, MOVIE, description=description, metadata=None, photometric="minisblack")
     result = recording_of(path, as_pages=True)
-    assert result.document("tiff/ImageDescription").data == said
+    assert result.document("tiff/ImageDescription").data == description
     assert any("could not be parsed" in line for line in result.not_kept)
 
 
