@@ -139,8 +139,8 @@ def test_a_noted_claim_has_synced_every_folder_made_for_it(tmp_path, monkeypatch
     with Claim(Storage.at(tmp_path / made), overwrite=False, notes_first=True) as claim:
         assert not synced
         claim.note(plan={})
-        place = tmp_path / made
-        folders = [place, *list(place.parents)[: 1 + made.count("/")]]
+        movie_folder = tmp_path / made
+        folders = [movie_folder, *list(movie_folder.parents)[: 1 + made.count("/")]]
         assert set(synced) == {os.path.realpath(folder) for folder in folders}
         claim.publish([(ARRAY, b"array")])
 

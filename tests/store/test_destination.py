@@ -48,10 +48,10 @@ def test_overwriting_replaces_movies_exports_and_what_a_killed_writer_left(tmp_p
         "0.0.0": blosc.compress(MOVIE, blosc.Compressor()),
         "12.0.0": blosc.compress(MOVIE, blosc.Compressor()),
     }
-    for place, files in {"killed": killed, "at once": {".photon-writing": b""}}.items():
-        (tmp_path / f"{place}.zarr").mkdir()
+    for remains, files in {"killed": killed, "at once": {".photon-writing": b""}}.items():
+        (tmp_path / f"{remains}.zarr").mkdir()
         for name, content in files.items():
-            (tmp_path / f"{place}.zarr" / name).write_bytes(content)
+            (tmp_path / f"{remains}.zarr" / name).write_bytes(content)
     documented = tmp_path / "documented.zarr"
     pg.encode(MOVIE, documented, chunk_frames=2, noise=pg.NoiseModel())
     (documented / ".manifest.json").unlink()
@@ -120,8 +120,8 @@ class Interrupted(Storage):
 
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_an_interrupt_while_a_place_is_taken_leaves_nothing(at, tmp_path):
-    place = Storage.at(tmp_path / "new" / "m.zarr")
-    store = Interrupted(place.fs, place.root)
+    storage = Storage.at(tmp_path / "new" / "m.zarr")
+    store = Interrupted(storage.fs, storage.root)
     store.calls = at
     with pytest.raises(KeyboardInterrupt), Claim(store, overwrite=False):
         pass
@@ -129,27 +129,27 @@ def test_an_interrupt_while_a_place_is_taken_leaves_nothing(at, tmp_path):
 
 
 def test_an_interrupt_within_the_making_of_the_marker_leaves_nothing(tmp_path):
-    place = Storage.at(tmp_path / "m.zarr")
+    storage = Storage.at(tmp_path / "m.zarr")
 
     class Halfway(Storage):
         def create(self, name, data, **options):
             super().create(name, data[:7])
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Claim(Halfway(place.fs, place.root), overwrite=False):
+    with pytest.raises(KeyboardInterrupt), Claim(Halfway(storage.fs, storage.root), overwrite=False):
         pass
     assert paths(tmp_path) == []
 
 
 def test_an_interrupt_leaves_another_writers_marker(tmp_path):
-    place = Storage.at(tmp_path / "m.zarr")
+    storage = Storage.at(tmp_path / "m.zarr")
 
     class Late(Storage):
         def create(self, name, data, **options):
             super().create(name, b'{"pid": 1}')
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Claim(Late(place.fs, place.root), overwrite=False):
+    with pytest.raises(KeyboardInterrupt), Claim(Late(storage.fs, storage.root), overwrite=False):
         pass
     assert paths(tmp_path) == ["m.zarr", "m.zarr/.photon-writing"]
 

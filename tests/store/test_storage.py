@@ -81,18 +81,18 @@ def test_siblings_lie_beside_and_nobody_has_them(store):
 
 
 def test_data_files_take_the_write_options_and_metadata_do_not(tmp_path):
-    given = {}
+    arrived = {}
 
     class Recording:
         protocol = "memory"
 
         def pipe_file(self, path, data, **options):
-            given[path] = options
+            arrived[path] = options
 
     storage = Storage(Recording(), "bucket/m", write_options={"StorageClass": "GLACIER_IR"})
     for name in ("0.0.0", ".zarray", ".manifest.json"):
         storage.write(name, b"x")
-    assert given == {
+    assert arrived == {
         "bucket/m/0.0.0": {"StorageClass": "GLACIER_IR"},
         "bucket/m/.zarray": {},
         "bucket/m/.manifest.json": {},
@@ -168,8 +168,8 @@ def test_names_of_a_disk_are_those_that_fsspec_finds(tmp_path):
     assert Storage.at(root / "nowhere").names() == Storage.at(root / "0.0.0").names() == []
 
 
-@pytest.mark.parametrize("place", ["m.zarr", "./m.zarr/", "~/m.zarr", "a b/ä#?.zarr", "file:m.zarr", "/"])
-def test_a_plain_path_is_reached_as_fsspec_reaches_it(place):
-    fs, root = url_to_fs(place)
-    result, path = _reach(place, {})
+@pytest.mark.parametrize("url", ["m.zarr", "./m.zarr/", "~/m.zarr", "a b/ä#?.zarr", "file:m.zarr", "/"])
+def test_a_plain_path_is_reached_as_fsspec_reaches_it(url):
+    fs, root = url_to_fs(url)
+    result, path = _reach(url, {})
     assert result is fs and path == root

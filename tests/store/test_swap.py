@@ -413,7 +413,7 @@ def test_what_is_left_behind_is_found_by_its_name_alone(store):
     names = ["m.zarr.new-0123456789ab", "m.zarr.old-ffffffffffff"]
     for name in [*names, "m.zarr.new-notes", "m2zarr.new-0123456789ab", "m.zarr.damaged-0123456789ab"]:
         Storage(store.fs, store.root.replace("m.zarr", name)).write("file", b"x")
-    assert [place.root.split("/")[-1] for place in swap.left_behind(store)] == names
+    assert [storage.root.split("/")[-1] for storage in swap.left_behind(store)] == names
     with pytest.raises(StoreNotFoundError, match="not whole"):
         pg.open(store)
     with pytest.raises(StoreNotFoundError):

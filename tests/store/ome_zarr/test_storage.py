@@ -82,8 +82,8 @@ def test_xarray_zarrs_and_tensorstore_open_it(tmp_path):
     pg.encode(VALUES, url, **OPTIONS)
     values = pg.open(url)[...]
     np.testing.assert_array_equal(xarray.open_zarr(url, consolidated=False)["0"].values, values)
-    place = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{url}/0/"}}
-    np.testing.assert_array_equal(tensorstore.open(place).result().read().result(), values)
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{url}/0/"}}
+    np.testing.assert_array_equal(tensorstore.open(spec).result().read().result(), values)
     with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
         np.testing.assert_array_equal(zarr.open_group(url, mode="r")["0"][...], values)
 
