@@ -23,7 +23,7 @@ import numpy as np
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.store.durable import replacing
 from tests.support.microscopes import Shot, patterned, raw
-from tests.support.processing import HELD_OUT, SCALES, TUNED, processed
+from tests.support.processing import SCALES, TUNED, UNTUNED, processed
 
 HEADER = (
     "group",
@@ -48,10 +48,10 @@ def measure(job: tuple[str, str, int]) -> dict[str, Any]:
     scale = 1.0
     if group == "raw":
         shot: Shot = raw(seed)
-        frames, label = shot.frames, shot.kind
+        frames, label = shot.frames, shot.label
     elif group == "pattern":
         shot = patterned(seed)
-        frames, label = shot.frames, shot.kind
+        frames, label = shot.frames, shot.label
     else:
         still, photons = seed % 2 == 0, (15.0, 40.0)[seed % 2]
         trouble = "still" if still else "motion"
@@ -131,7 +131,7 @@ def main() -> None:
     jobs += [("pattern", "", options.first + k) for k in range(options.patterns)]
     jobs += [("processed", processing, seed) for processing in TUNED for seed in seeds]
     if options.held_out:
-        jobs += [("processed, held out", processing, seed) for processing in HELD_OUT for seed in seeds]
+        jobs += [("processed, held out", processing, seed) for processing in UNTUNED for seed in seeds]
     with ProcessPoolExecutor(options.workers) as pool:
         rows = []
         for row in pool.map(measure, jobs):

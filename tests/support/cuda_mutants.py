@@ -723,8 +723,8 @@ def main() -> int:
         tree.mkdir()
         copy_of_tree(tree)
         everything = " or ".join(f"({mutant.quick})" for mutant in chosen) if asked.quick else ""
-        if found := killer(tree, tests, everything):
-            print(f"the control itself fails: {found}")
+        if killed_by := killer(tree, tests, everything):
+            print(f"the control itself fails: {killed_by}")
             return 1
         print(f"{'control':<48} survives, as it must", flush=True)
         for mutant in chosen:
@@ -735,10 +735,10 @@ def main() -> int:
                 survivors.append(mutant.name)
                 continue
             path.write_text(text.replace(mutant.old, mutant.new, 1))
-            found = killer(tree, mutant.tests, mutant.quick if asked.quick else "")
+            killed_by = killer(tree, mutant.tests, mutant.quick if asked.quick else "")
             path.write_text(text)
-            print(f"{mutant.name:<48} {'killed by ' + found if found else 'SURVIVED'}", flush=True)
-            if not found:
+            print(f"{mutant.name:<48} {'killed by ' + killed_by if killed_by else 'SURVIVED'}", flush=True)
+            if not killed_by:
                 survivors.append(mutant.name)
     seconds = time.perf_counter() - started
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} killed in {seconds:.0f} s. No GPU code was run.")

@@ -27,14 +27,15 @@ class Shot:
         ADU.
     gain, offset, read : float
         ADU per (effective) photon, ADU, ADU.
-    kind : str
+    label : str
+        Detector or pattern, structure of the scene, and what troubles it.
     """
 
     frames: np.ndarray
     gain: float
     offset: float
     read: float
-    kind: str
+    label: str
 
 
 def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -155,7 +156,7 @@ def raw(seed: int, *, frames: int = 96, size: int = 72, detector: str | None = N
         gain=gain * excess,
         offset=offset,
         read=read,
-        kind=f"{detector}, {structure}, {trouble}",
+        label=f"{detector}, {structure}, {trouble}",
     )
 
 
@@ -198,5 +199,5 @@ def patterned(seed: int, *, pattern: str | None = None, frames: int = 200, size:
         gain=gain,
         offset=offset,
         read=read,
-        kind=f"{pattern}, {structure}, {trouble}",
+        label=f"{pattern}, {structure}, {trouble}",
     )

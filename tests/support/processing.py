@@ -1,8 +1,8 @@
-"""Kinds of processing that raw movies go through before they are stored; shares no code with ``photon_gpu``.
+"""Processing that raw movies go through before they are stored; shares no code with ``photon_gpu``.
 
 Each function takes frames (T, H, W) as floats and a generator, and returns frames. ``SCALES`` has the factor
-by which a kind multiplies the gain that is right for its output: NaN where none is right, 1 if left out.
-``HELD_OUT`` are the kinds on which no limit of the estimator was tuned.
+by which a processing multiplies the gain that is right for its output: NaN where none is right, 1 if left
+out. The limits of the estimator were tuned on ``TUNED`` and never on ``UNTUNED``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage, signal
 
-Kind = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Processing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def _components(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
@@ -287,7 +287,7 @@ def _recursive(x: np.ndarray, rng: np.random.Generator, alpha: float) -> np.ndar
     return signal.lfilter([alpha], [1, alpha - 1], x - x[0], axis=0) + x[0]
 
 
-TUNED: dict[str, Kind] = {
+TUNED: dict[str, Processing] = {
     "components 25 %": partial(_components, share=0.25),
     "components 50 %": partial(_components, share=0.5),
     "components 75 %": partial(_components, share=0.75),
@@ -356,7 +356,7 @@ TUNED: dict[str, Kind] = {
 }
 """Kinds that limits were tuned on."""
 
-HELD_OUT: dict[str, Kind] = {
+UNTUNED: dict[str, Processing] = {
     "components 35 %": partial(_components, share=0.35),
     "components 60 %": partial(_components, share=0.6),
     "components 10 %": partial(_components, share=0.1),
@@ -406,6 +406,6 @@ SCALES: dict[str, float] = dict.fromkeys((*_NO_MODEL, "compand", "s-curve", "equ
 
 def processed(name: str, frames: np.ndarray, seed: int) -> np.ndarray:
     """Process raw frames in one way, by its name; return them as 16 bit."""
-    out = {**TUNED, **HELD_OUT}[name](frames.astype(np.float64), np.random.default_rng([3, seed]))
+    out = {**TUNED, **UNTUNED}[name](frames.astype(np.float64), np.random.default_rng([3, seed]))
     low, high = (-32768, 32767) if out.min() < -0.5 else (0, 65535)
     return np.clip(np.rint(out), low, high).astype(np.int16 if low else np.uint16)
