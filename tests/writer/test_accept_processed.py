@@ -96,9 +96,9 @@ WARNED = {
 }
 
 
-@pytest.mark.parametrize("kind", WARNED)
-def test_each_kind_that_a_warning_names_is_asked_for(kind, raw_movie, tmp_path):
-    process, name = WARNED[kind]
+@pytest.mark.parametrize("processing", WARNED)
+def test_each_kind_that_a_warning_names_is_asked_for(processing, raw_movie, tmp_path):
+    process, name = WARNED[processing]
     with pytest.raises(InvalidInputError, match=rf"looks? processed \(.*{name}.*accept_processed=True"):
         pg.encode(process(raw_movie), tmp_path / "m.zarr")
     assert not (tmp_path / "m.zarr").exists()
@@ -108,8 +108,8 @@ def test_each_kind_that_a_warning_names_is_asked_for(kind, raw_movie, tmp_path):
     assert name in accepted(tmp_path / "m.zarr")
 
 
-@pytest.mark.parametrize("kind", ["z-score", "interleaved", "sqrt"])
-def test_each_kind_that_has_no_noise_model_is_an_error_even_if_accepted(kind, raw_movie, tmp_path):
+@pytest.mark.parametrize("processing", ["z-score", "interleaved", "sqrt"])
+def test_each_kind_that_has_no_noise_model_is_an_error_even_if_accepted(processing, raw_movie, tmp_path):
     with pytest.raises(InvalidInputError, match="its noise cannot be modelled"):
-        pg.encode(processed(kind, raw_movie, 0), tmp_path / "m.zarr", accept_processed=True)
+        pg.encode(processed(processing, raw_movie, 0), tmp_path / "m.zarr", accept_processed=True)
     assert not (tmp_path / "m.zarr").exists()

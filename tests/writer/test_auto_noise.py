@@ -104,7 +104,7 @@ def test_its_key_is_not_overwritten(movie):
 
 
 @pytest.mark.parametrize(
-    "found",
+    "attribute",
     [
         None,
         3,
@@ -120,9 +120,9 @@ def test_its_key_is_not_overwritten(movie):
         },
     ],
 )
-def test_hostile_attributes_are_not_trusted(found):
-    assert auto_noise.note({"noise_estimate": found}) in (None, "estimated from the movie: PASS")
-    assert auto_noise.findings({"noise_estimate": found}) == []
+def test_hostile_attributes_are_not_trusted(attribute):
+    assert auto_noise.note({"noise_estimate": attribute}) in (None, "estimated from the movie: PASS")
+    assert auto_noise.findings({"noise_estimate": attribute}) == []
 
 
 @pytest.mark.parametrize("power", [0, 1, 2], ids=["still", "line", "parabola"])

@@ -230,9 +230,9 @@ def test_a_store_that_exists_is_refused_and_unharmed(tmp_path):
         pg.encode(values, tmp_path / "foreign", noise=CAMERA)
 
 
-@pytest.mark.parametrize("place", ["local", "memory"])
-def test_overwriting_keeps_the_old_movie_until_the_new_one_is_whole(place, tmp_path):
-    url = str(tmp_path / "m.zarr") if place == "local" else "memory://overwriting/m.zarr"
+@pytest.mark.parametrize("protocol", ["local", "memory"])
+def test_overwriting_keeps_the_old_movie_until_the_new_one_is_whole(protocol, tmp_path):
+    url = str(tmp_path / "m.zarr") if protocol == "local" else "memory://overwriting/m.zarr"
     values = camera_movie()
     pg.encode(values, url, noise=CAMERA, overwrite=True)
     old = pg.open(url).counts[...]
@@ -539,10 +539,10 @@ def test_a_chunk_is_written_while_the_next_is_still_read(tmp_path, waiting_sourc
 def test_a_plan_that_cannot_be_noted_is_an_error_and_no_chunk_is_written(
     tmp_path, monkeypatch, waiting_source, by
 ):
-    noted, written, write = [], [], Storage.write
+    threads, written, write = [], [], Storage.write
 
     def fails(self, **facts):
-        noted.append(threading.current_thread())
+        threads.append(threading.current_thread())
         raise OSError("the disk is gone")
 
     def seen(self, name, data, **options):
@@ -551,11 +551,11 @@ def test_a_plan_that_cannot_be_noted_is_an_error_and_no_chunk_is_written(
 
     monkeypatch.setattr(Claim, "note", fails)
     monkeypatch.setattr(Storage, "write", seen)
-    source = waiting_source(lambda: noted or by == "anybody")
+    source = waiting_source(lambda: threads or by == "anybody")
     with pytest.raises(OSError, match="the disk is gone"):
         pg.encode(source, tmp_path / "m.zarr", chunk_frames=3, workers=2, noise=pg.NoiseModel())
-    assert len(noted) == 1 and not written and not (tmp_path / "m.zarr").exists()
-    assert by == "anybody" or noted[0] is not threading.current_thread()
+    assert len(threads) == 1 and not written and not (tmp_path / "m.zarr").exists()
+    assert by == "anybody" or threads[0] is not threading.current_thread()
 
 
 def test_progress_tells_of_frames_that_are_written(tmp_path):
@@ -629,7 +629,7 @@ def test_while_one_chunk_is_written_the_next_is_encoded_however_small_the_budget
 @pytest.mark.parametrize(("flying", "check", "most"), [(1, False, 1), (3, False, 2), (1, True, 0)])
 def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying, check, most):
     """Behind a single chunk only the next one is read; a checked chunk is kept until checked."""
-    alive, held, late, tuned = set(), [], [], []
+    alive, counts, late, tuned = set(), [], [], []
     choose, encode = compression_tuning.choose, Compact.encode
     monkeypatch.setattr(
         "photon_gpu.writer.preparation.choose", lambda *a, **k: (choose(*a, **k), tuned.append(1))[0]
@@ -641,7 +641,7 @@ def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying
             time.sleep(0.005)  # for threads to let go of what they have done
             values = super().read(start, stop)
             if tuned and stop - start == 10:
-                held.append(len(alive))
+                counts.append(len(alive))
                 alive.add(start)
                 weakref.finalize(values, alive.discard, start)
             return values
@@ -661,8 +661,8 @@ def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying
         workers=8,
         check=check,
     )
-    assert len(held) >= 20 and bool(late) == check and not alive
-    assert max(held[:20]) == most
+    assert len(counts) >= 20 and bool(late) == check and not alive
+    assert max(counts[:20]) == most
 
 
 @pytest.mark.parametrize("budget_bytes", [1, 1 << 29])

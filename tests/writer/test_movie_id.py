@@ -18,9 +18,9 @@ from tests.support.camera import CAMERA, camera_movie
 VALUES = camera_movie(25, 17, 23)
 
 
-def identity(place):
+def identity(store):
     """What ``.zattrs`` says; every chunk says the same, and its number."""
-    movie = pg.open(place)
+    movie = pg.open(store)
     told = movie.attrs["photon_movie_id"]
     for number in range(-(-len(movie) // movie.chunks[0])):
         data = movie.chunk_bytes(number)
@@ -29,9 +29,9 @@ def identity(place):
     return told
 
 
-def encoded(place, values=VALUES, **options):
-    pg.encode(values, place, **{"noise": CAMERA, "layout": "compact", "chunk_frames": 10, **options})
-    return identity(place)
+def encoded(store, values=VALUES, **options):
+    pg.encode(values, store, **{"noise": CAMERA, "layout": "compact", "chunk_frames": 10, **options})
+    return identity(store)
 
 
 def test_the_same_movie_gives_the_same_bytes(tmp_path):

@@ -53,12 +53,12 @@ def test_tuning_is_that_of_encode_and_finds_the_chunks_that_are_there(tmp_path):
     report = pg.encode(
         VALUES, tmp_path / "m.zarr", noise=CAMERA, layout="compact", preset="fast", chunk_frames=10
     )
-    place, stages = pg.Storage.at(tmp_path / "m.zarr"), Stages()
+    storage, stages = pg.Storage.at(tmp_path / "m.zarr"), Stages()
     begun = accepted(VALUES, tmp_path / "n.zarr")
-    first = tune(open_source(VALUES), begun, SETTINGS, place, None, stages=stages)
+    first = tune(open_source(VALUES), begun, SETTINGS, storage, None, stages=stages)
     assert first.choice.encoding == report.encoding == first.layout.encoding
     assert list(stages.seconds) == ["tune"]
-    again = tune(open_source(VALUES), begun, SETTINGS, place, first.plan, stages=stages)
+    again = tune(open_source(VALUES), begun, SETTINGS, storage, first.plan, stages=stages)
     # They are looked at one by one as they are written: the manifest of a finished movie has no CRC of raw
     # frames.
     assert first.stored == Stored()

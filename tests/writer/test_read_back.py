@@ -50,18 +50,18 @@ class Failing(Storage):
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (lambda data: data[:-1], "not the .* written"),
         (lambda data: data[:50] + bytes([data[50] ^ 4]) + data[51:], "not the .* written"),
         (lambda data: None, "does not exist"),
     ],
 )
-def test_what_the_store_altered_is_an_error_and_nothing_is_kept(cells, tmp_path, fault, said):
+def test_what_the_store_altered_is_an_error_and_nothing_is_kept(cells, tmp_path, fault, message):
     raw, noise = cells
     store = Failing(Storage.at(tmp_path / "a.zarr").fs, str(tmp_path / "a.zarr"))
     store.fault = fault
-    with pytest.raises(CorruptDataError, match=rf"frames 20 to 39\).*{said}"):
+    with pytest.raises(CorruptDataError, match=rf"frames 20 to 39\).*{message}"):
         pg.encode(raw, store, noise=noise, chunk_frames=20, check=True)
     assert list(tmp_path.glob("a.zarr*")) == [] or not any((tmp_path / "a.zarr").iterdir())
     # Without the check nobody would have noticed before the first read.
@@ -240,9 +240,9 @@ def test_the_key_of_the_verdict_is_not_a_callers(cells, tmp_path):
 
 def test_an_altered_verdict_is_told_and_breaks_nothing(cells, tmp_path):
     pg.encode(cells[0], tmp_path / "a.zarr", noise=cells[1])
-    place = tmp_path / "a.zarr" / ".zattrs"
+    path = tmp_path / "a.zarr" / ".zattrs"
     (tmp_path / "a.zarr" / ".manifest.json").unlink()
-    attributes = json.loads(place.read_text())
+    attributes = json.loads(path.read_text())
     for verdict in (
         None,
         3,
@@ -251,7 +251,7 @@ def test_an_altered_verdict_is_told_and_breaks_nothing(cells, tmp_path):
         {"failed": [{"name": "snr"}]},
         {"failed": [{"name": 3, "found": []}]},
     ):
-        place.write_text(json.dumps({**attributes, "fidelity_check": verdict}))
+        path.write_text(json.dumps({**attributes, "fidelity_check": verdict}))
         assert "FAILS its own check" in repr(pg.open(tmp_path / "a.zarr"))
         assert "failing" in {problem.kind for problem in pg.verify(tmp_path / "a.zarr").problems}
 
@@ -273,12 +273,12 @@ def test_bad_values_of_check(cells, tmp_path):
 
 @pytest.fixture(params=["npy", "tif"])
 def file(request, cells, tmp_path):
-    place = tmp_path / f"raw.{request.param}"
+    path = tmp_path / f"raw.{request.param}"
     if request.param == "npy":
-        np.save(place, cells[0])
+        np.save(path, cells[0])
     else:
-        tifffile.imwrite(place, cells[0], photometric="minisblack")
-    return place
+        tifffile.imwrite(path, cells[0], photometric="minisblack")
+    return path
 
 
 def test_a_source_goes_after_a_full_check(cells, file, tmp_path):

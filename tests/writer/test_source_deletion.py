@@ -224,11 +224,11 @@ def test_a_reader_that_reads_other_pixels_deletes_nothing(tmp_path, monkeypatch,
     if layout == "npy":
         path = tmp_path / "m.npy"
         np.save(path, MOVIE)
-        kind = NpySource
+        source_type = NpySource
     else:
         path = write_tiff(tmp_path, MOVIE, **BARE[layout])
-        kind = TiffSource
-    right = kind.read
+        source_type = TiffSource
+    right = source_type.read
 
     def read(self, start, stop):
         frames = right(self, start, stop).copy()
@@ -236,7 +236,7 @@ def test_a_reader_that_reads_other_pixels_deletes_nothing(tmp_path, monkeypatch,
             frames[12 - start] = 0
         return frames
 
-    monkeypatch.setattr(kind, "read", read)
+    monkeypatch.setattr(source_type, "read", read)
     with pytest.raises(CorruptDataError, match="was kept: its page 12 is not among the frames"):
         encode(str(path), tmp_path)
     assert path.exists()

@@ -71,9 +71,9 @@ def test_times_that_the_file_does_not_hold_are_stated(tmp_path):
 
 
 def test_an_overwrite_replaces_the_words_and_a_movie_without_words_has_none(source, tmp_path):
-    place = tmp_path / "movie.zarr"
-    pg.encode(source, place, **SETTINGS)
-    pg.encode(MOVIE, place, overwrite=True, **SETTINGS)
-    assert not (place / NAME).exists() and pg.open(place).source_metadata == {} and pg.verify(place).ok
-    pg.encode(source, place, overwrite=True, **SETTINGS)
-    assert pg.open(place).source_metadata["tiff/Software"].text == "rig 3"
+    store = tmp_path / "movie.zarr"
+    pg.encode(source, store, **SETTINGS)
+    pg.encode(MOVIE, store, overwrite=True, **SETTINGS)
+    assert not (store / NAME).exists() and pg.open(store).source_metadata == {} and pg.verify(store).ok
+    pg.encode(source, store, overwrite=True, **SETTINGS)
+    assert pg.open(store).source_metadata["tiff/Software"].text == "rig 3"

@@ -137,7 +137,7 @@ def test_a_long_movie_is_sampled_in_runs_of_a_window():
 
 
 @pytest.mark.parametrize(
-    ("movie", "said"),
+    ("movie", "message"),
     [
         (np.zeros((0, 16, 16), "uint16"), "is empty"),
         (flat(frames=1), "at least 8 frames"),
@@ -148,8 +148,8 @@ def test_a_long_movie_is_sampled_in_runs_of_a_window():
         (np.full((20, 16, 16), np.nan, "float32"), "finite"),
     ],
 )
-def test_a_movie_that_cannot_be_judged_is_refused_by_name(movie, said):
-    with pytest.raises(pg.PhotonError, match=said) as refused:
+def test_a_movie_that_cannot_be_judged_is_refused_by_name(movie, message):
+    with pytest.raises(pg.PhotonError, match=message) as refused:
         pg.choose(movie, noise=NOISE, steps=[0.5], redraws=4, trust_noise=True)
     assert len(str(refused.value)) <= 300
 
@@ -167,7 +167,7 @@ def of_varying_length(movie):
 
 
 @pytest.mark.parametrize(
-    ("analysis", "said"),
+    ("analysis", "message"),
     [
         (broken, "broken failed on the raw movie, uint16 of shape .* RuntimeError: no spikes"),
         (words, "words returned 'many'; a number"),
@@ -179,8 +179,8 @@ def of_varying_length(movie):
         (3, "a function of a"),
     ],
 )
-def test_an_analysis_that_cannot_be_compared_is_refused_by_name(analysis, said):
-    with pytest.raises(pg.PhotonError, match=said) as refused:
+def test_an_analysis_that_cannot_be_compared_is_refused_by_name(analysis, message):
+    with pytest.raises(pg.PhotonError, match=message) as refused:
         pg.choose(flat(), noise=NOISE, steps=[0.5], redraws=4, analysis=analysis)
     assert len(str(refused.value)) <= 300
 

@@ -23,7 +23,7 @@ QUICK = {"noise": pg.NoiseModel(), "presets": ["fast"], "seconds": 0.1, "cores":
 def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
     np.save(tmp_path / "m.npy", COUNTS)
     ticks = []
-    found = profile(
+    comparison = profile(
         tmp_path / "m.npy",
         noise=pg.NoiseModel(),
         presets=["fast", "balanced"],
@@ -32,16 +32,16 @@ def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
         folder=tmp_path,
         progress=lambda done, total: ticks.append((done, total)),
     )
-    assert {(m.layout, m.preset, m.cores) for m in found.measured} == {
+    assert {(m.layout, m.preset, m.cores) for m in comparison.measured} == {
         (lay, p, n) for lay in ("compact", "plain", "lossless") for p in ("fast", "balanced") for n in (1, 2)
     }
     assert ticks == [(n, 12) for n in range(12)]
-    for m in found.measured:
+    for m in comparison.measured:
         assert m.raw_bytes == COUNTS[: m.frames].nbytes
         assert {"read", "compress", "write"} <= set(m.stages) and m.megabytes_per_second > 0
         assert ("predict" in m.stages) == (m.layout == "compact")
     assert os.listdir(tmp_path) == ["m.npy"], "something was left on the disk that was measured"
-    fixed = {m.layout: m for m in found.measured if m.preset == "fast"}
+    fixed = {m.layout: m for m in comparison.measured if m.preset == "fast"}
     for layout, m in fixed.items():
         report = pg.encode(
             COUNTS[: m.frames],
