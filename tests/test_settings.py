@@ -96,11 +96,11 @@ def test_a_long_value_does_not_fill_the_error():
 
 
 CALLS = {
-    "encode": lambda place, options: pg.encode(VALUES, place, **options),
-    "encode_many": lambda place, options: pg.encode_many([VALUES], [place], **options),
-    "movie": lambda place, options: pg.movie(VALUES, **options),
-    "LiveWriter": lambda place, options: pg.LiveWriter(
-        place, frame_shape=(8, 8), dtype="uint16", **{"layout": "plain", **options}
+    "encode": lambda store, options: pg.encode(VALUES, store, **options),
+    "encode_many": lambda store, options: pg.encode_many([VALUES], [store], **options),
+    "movie": lambda store, options: pg.movie(VALUES, **options),
+    "LiveWriter": lambda store, options: pg.LiveWriter(
+        store, frame_shape=(8, 8), dtype="uint16", **{"layout": "plain", **options}
     ),
 }
 
@@ -144,11 +144,11 @@ def test_options_of_many_movies_are_checked_too(options, tmp_path):
 
 
 PROGRESS = {
-    "verify": lambda place, wrong: pg.verify(place, progress=wrong),
-    "repair": lambda place, wrong: pg.repair(place, progress=wrong),
-    "fidelity": lambda place, wrong: pg.fidelity(VALUES, place, progress=wrong),
-    "export": lambda place, wrong: export(
-        pg.open(place), place.with_suffix(".npy"), overwrite=True, progress=wrong
+    "verify": lambda store, wrong: pg.verify(store, progress=wrong),
+    "repair": lambda store, wrong: pg.repair(store, progress=wrong),
+    "fidelity": lambda store, wrong: pg.fidelity(VALUES, store, progress=wrong),
+    "export": lambda store, wrong: export(
+        pg.open(store), store.with_suffix(".npy"), overwrite=True, progress=wrong
     ),
 }
 
