@@ -59,7 +59,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     rates, state = put(np.full(frames, 16, np.int32)), empty((2, size, size), np.int32)
     total, ends = put(np.zeros(1, np.uint64)), put(np.zeros(3, np.uint16))
     shaped, target = codes.reshape(frame), out8.reshape(frame)
-    luts, found_extent = (
+    luts, label_codes = (
         put(np.tile((np.arange(65536) >> 8).astype(np.uint8), (16, 1))),
         empty(n, np.int32),
     )
@@ -92,7 +92,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
         ),
         ("dequantize uint8 to uint16", 3, lambda: cuda.dequantize(codes, decode, out16)),
         ("dequantize uint8 to float64", 9, lambda: cuda.dequantize(codes, labels, floats)),
-        ("codes_from_labels", 12, lambda: cuda.codes_from_labels(floats.reshape(-1), 0.5, found_extent)),
+        ("codes_from_labels", 12, lambda: cuda.codes_from_labels(floats.reshape(-1), 0.5, label_codes)),
         ("checksum uint8", 1, lambda: cuda.add_checksum(codes, 0, size * size, total)),
         ("predict_mean uint8", 2, lambda: cuda.predict_mean(codes, rates, 30, state, out8)),
         ("restore_mean uint8", 2, lambda: cuda.restore_mean(codes, rates, 30, state, out8)),
