@@ -191,7 +191,7 @@ def collect(
         named_stores = None if stores is None else {section.store for section in sections}
         missing = _missing(recorded_movies(connection, schema_name), movies, named_stores)
         if missing and len(movies) == len(rest):
-            raise InvalidInputError(_nothing_found(unique, schema_name, missing))
+            raise InvalidInputError(_no_movie_message(unique, schema_name, missing))
         if only_this_database and not dry_run:
             for section in unique:
                 take_over(section.backend, section.store, identify(connection))
@@ -233,7 +233,9 @@ def _missing(
     return [row for row in wanted if row[1].strip("/") not in listed]
 
 
-def _nothing_found(sections: list[SchemaFolder], schema: str, missing: list[tuple[str | None, str]]) -> str:
+def _no_movie_message(
+    sections: list[SchemaFolder], schema: str, missing: list[tuple[str | None, str]]
+) -> str:
     looked = "; ".join(f"store {section.store!r}: {section.storage.url}" for section in sections)
     store, path = missing[0]
     return (

@@ -19,7 +19,7 @@ from photon_gpu.file_types import SUFFIXES, described, foreign, type_of
 from photon_gpu.settings import location, options_of
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
-from photon_gpu.sources.multifile.find import FoundFiles, find_files, is_list_of_paths
+from photon_gpu.sources.multifile.find import MovieFiles, find_files, is_list_of_paths
 from photon_gpu.sources.multifile.joined import JoinedSource
 from photon_gpu.sources.multifile.numbering import order_files
 from photon_gpu.sources.select.axes import letters
@@ -225,7 +225,7 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
     return _wrap(obj, options)
 
 
-def _several(obj: Any) -> FoundFiles | None:
+def _several(obj: Any) -> MovieFiles | None:
     """Files of a list, a glob or a folder; None for a file, for a folder that is a store, and for a URL."""
     if not is_list_of_paths(obj):
         text = os.fspath(obj)
@@ -244,7 +244,7 @@ def _type_name(path: str) -> str | None:
     return file_type.name if file_type not in (None, _ZARR, _RAW) else None  # .bin and .dat may be anything
 
 
-def _open_files(several: FoundFiles, options: dict[str, Any]) -> Source:
+def _open_files(several: MovieFiles, options: dict[str, Any]) -> Source:
     """Open several files as one movie."""
     progress = options.pop("progress", None)
     paths = several.paths

@@ -17,7 +17,7 @@ from photon_gpu.errors import PhotonError, StoreExistsError
 from photon_gpu.store import source_metadata
 from photon_gpu.store.destination import linked, missing_folders, remove_empty
 from photon_gpu.store.durable import sync_folder
-from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, known_dead, read_marker, started
+from photon_gpu.store.marker import MARKER, OWN_TOKENS, SUCCESSOR, alive, known_dead, read_marker, started
 from photon_gpu.store.metadata import ARRAY
 from photon_gpu.store.movie_files import decoder_of, remove_own, some
 from photon_gpu.store.storage import Storage
@@ -138,7 +138,7 @@ class Claim:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"
             )
-        HELD.add(self.token)
+        OWN_TOKENS.add(self.token)
 
     def _take_over(self) -> None:
         self.earlier = read_marker(self._storage)
@@ -148,7 +148,7 @@ class Claim:
         if known_dead(self.earlier):
             self._storage.delete_partial()
         self.token = uuid.uuid4().hex
-        HELD.add(self.token)
+        OWN_TOKENS.add(self.token)
         self.note(**{key: value for key, value in self.earlier.items() if key not in self._who()})
 
     def note(self, **facts: Any) -> None:
@@ -191,7 +191,7 @@ class Claim:
         self._let_go()
 
     def _let_go(self) -> None:
-        HELD.discard(self.token or "")
+        OWN_TOKENS.discard(self.token or "")
 
     def _refuse_taken(self) -> None:
         if self.token is not None and not self.holds():

@@ -15,7 +15,7 @@ MARKER = ".photon-writing"
 SUCCESSOR = "replaced_by"
 """Key of a marker: name of the folder beside this one whose files are being copied to it."""
 
-HELD: set[str] = set()
+OWN_TOKENS: set[str] = set()
 """Tokens of the markers whose writers run in this process."""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from photon_gpu.errors import InvalidInputError, PhotonError, PhotonWarning, StoreExistsError
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.destination import remove_empty
-from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, known_dead, read_marker
+from photon_gpu.store.marker import MARKER, OWN_TOKENS, SUCCESSOR, alive, known_dead, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.movie_files import own_names, remove_own, some
 from photon_gpu.store.storage import Storage
@@ -233,7 +233,7 @@ def put_back(storage: Storage) -> str | None:
 
 def _refuse_written(storage: Storage) -> None:
     marker = read_marker(storage)
-    if alive(marker) or marker.get("token") in HELD:
+    if alive(marker) or marker.get("token") in OWN_TOKENS:
         raise StoreExistsError(
             f"{storage.url} is being written by process {marker['pid']} of this machine, which still runs; "
             "nothing was overwritten"

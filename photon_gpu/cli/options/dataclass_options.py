@@ -29,8 +29,8 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
         if parameter.name in groups:
             parameters += _options_of(groups[parameter.name])
         else:
-            parameter_kind, hint = inspect.Parameter.KEYWORD_ONLY, hints[parameter.name]
-            parameters.append(parameter.replace(kind=parameter_kind, annotation=hint))
+            hint = hints[parameter.name]
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint))
 
     def run(**values: Any) -> Any:
         made = {

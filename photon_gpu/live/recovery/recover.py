@@ -286,7 +286,7 @@ class _Recovery:
             )
         layout = layout_for(described.encoding, self._backend) if described is not None else None
         if layout is not None and layout.encoding.layout == "plain":
-            self._set_aside(state, layout)
+            self._save_unstorable(state, layout)
         size = self._config.frames_per_chunk
         if described is not None and seen % size == 0:  # else the last chunk, a partial one, is published
             state.follow(unpublished(self._storage, state.total // size * size, described))
@@ -360,7 +360,7 @@ class _Recovery:
             if entry.records is not None and layout.encoding.layout != "lossless":
                 check.admit(self._frames_of(entry), entry.number * self._config.frames_per_chunk)
 
-    def _set_aside(self, state: Survey, layout: Layout) -> None:
+    def _save_unstorable(self, state: Survey, layout: Layout) -> None:
         """Save as files the chunks that an earlier release accepted and layout plain cannot hold."""
         check = self._frame_check(layout)
         for position, entry in enumerate(state.chunks):

@@ -16,7 +16,7 @@ _GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True)
-class FoundFiles:
+class MovieFiles:
     """Files that are one movie together.
 
     Attributes
@@ -47,7 +47,7 @@ def is_list_of_paths(obj: Any) -> bool:
     )
 
 
-def find_files(obj: Any, suffixes: Callable[[str], object]) -> FoundFiles | None:
+def find_files(obj: Any, suffixes: Callable[[str], object]) -> MovieFiles | None:
     """Find the files of a list of paths, a glob or a folder; None if ``obj`` is the path of one file.
 
     Parameters
@@ -73,26 +73,26 @@ def find_files(obj: Any, suffixes: Callable[[str], object]) -> FoundFiles | None
     return None
 
 
-def _listed(paths: list[str]) -> FoundFiles | None:
+def _listed(paths: list[str]) -> MovieFiles | None:
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise InvalidInputError(f"{twice} is listed twice; give each file of a movie once")
     if len(paths) == 1:
-        return FoundFiles(tuple(paths), paths[0], ordered=True)
+        return MovieFiles(tuple(paths), paths[0], ordered=True)
     ordered = sorted(paths, key=lambda path: natural_key(os.path.basename(path)))  # noqa: PTH119
     where = f"{ordered[0]} and {len(paths) - 1} more files"
-    return FoundFiles(tuple(paths), where, ordered=True)
+    return MovieFiles(tuple(paths), where, ordered=True)
 
 
-def _matching(pattern: str) -> FoundFiles:
+def _matching(pattern: str) -> MovieFiles:
     outer, split, inner = pattern.rpartition("::")
     paths = sorted(glob.glob(outer if split else pattern), key=natural_key)  # noqa: PTH207 - a full path
     if not paths:
         raise StoreNotFoundError(f"{pattern}: no file matches this pattern")
-    return FoundFiles(tuple(f"{path}::{inner}" if split else path for path in paths), pattern)
+    return MovieFiles(tuple(f"{path}::{inner}" if split else path for path in paths), pattern)
 
 
-def _in_folder(folder: str, suffixes: Callable[[str], object]) -> FoundFiles | None:
+def _in_folder(folder: str, suffixes: Callable[[str], object]) -> MovieFiles | None:
     types: dict[object, list[str]] = {}
     for path in Path(folder).iterdir():
         if not path.name.startswith(".") and path.suffix != ".ome" and path.is_file():
@@ -107,4 +107,4 @@ def _in_folder(folder: str, suffixes: Callable[[str], object]) -> FoundFiles | N
             f"such as '{folder}/*.tif', or a list"
         )
     paths = sorted(next(iter(types.values())), key=natural_key)
-    return FoundFiles(tuple(paths), folder)
+    return MovieFiles(tuple(paths), folder)

@@ -18,7 +18,7 @@ _NUMBERS = re.compile(r"(\d+)")
 _CHANNEL = re.compile(r"(?i)(?<![a-z])(ch|chan|channel)[_-]?(\d+|[a-d])(?![a-z0-9])")
 _WORD = re.compile(r"(?i)(?:.*[^a-z])?([a-z]+)[_-]?$", re.DOTALL)
 _PLANE_WORDS = ("z", "slice", "plane")
-_PLACE_WORDS = ("pos", "position", "xy", "site", "tile", "roi", "well", "region")
+_POSITION_WORDS = ("pos", "position", "xy", "site", "tile", "roi", "well", "region")
 _MOST_NAMES = 10
 
 _Parsed = tuple[str, tuple[int, ...], str]
@@ -141,7 +141,7 @@ def _ordered_by_number(paths: Sequence[str], where: str, missing: str) -> FileOr
     varying = [n for n in range(len(numbers[0])) if len({own[n] for own in numbers}) > 1]
     words = _words(parsed[0][0])
     for n in varying:
-        if words[n] in _PLACE_WORDS:
+        if words[n] in _POSITION_WORDS:
             places = len({own[n] for own in numbers})
             raise _NotNumbered(
                 f"the files are of {places} positions ({words[n]}), and each position is a movie of its own"

@@ -463,14 +463,14 @@ class _Planner:
         nbytes = series.keyframe.nbytes
         self.refuse_implausible(number, self.room(nbytes))
         form = chain[series.keyframe.index].form
-        places = range(series.dataoffset, series.dataoffset + number * nbytes, nbytes)
-        described = [page for page in chain if page.offsets and page.offsets[0] in places]
+        offsets = range(series.dataoffset, series.dataoffset + number * nbytes, nbytes)
+        described = [page for page in chain if page.offsets and page.offsets[0] in offsets]
         if 1 < len(described) < number and self.path not in self.cut:
             self.mismatch(f"{number} pages are promised, {len(described)} are there")
         if len(described) == number:
-            by_place = {page.offsets[0]: page for page in described}
-            return [(self.path, by_place[offset]) for offset in places]
-        return [(self.path, Page(form, array("Q", (offset,)), array("Q", (nbytes,)))) for offset in places]
+            by_offset = {page.offsets[0]: page for page in described}
+            return [(self.path, by_offset[offset]) for offset in offsets]
+        return [(self.path, Page(form, array("Q", (offset,)), array("Q", (nbytes,)))) for offset in offsets]
 
     def listed_pages(self, series: Any, number: int) -> list[_Listed]:
         pages = [self.listed(page) for page in series]

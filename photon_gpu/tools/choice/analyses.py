@@ -28,12 +28,12 @@ Analysis = Callable[[NDArray[Any]], Any]
 
 
 class BuiltIn:
-    """The built-in analyses, with regions and spots that were found on the raw movie.
+    """The built-in analyses, on regions and spots of the raw movie.
 
     Attributes
     ----------
-    found : str
-        What was found, for people.
+    inventory : str
+        Numbers of ROIs and of isolated spots, as text for people.
     skipped : dict
         Reason of each analysis that cannot be run on this movie.
     """
@@ -62,7 +62,7 @@ class BuiltIn:
             self.skipped["localisation"] = (
                 f"{len(self._spots)} isolated bright spots in single frames; {LEAST} are needed"
             )
-        self.found = f"{_count(number, MOST)} ROIs, {_count(len(self._spots), MOST_SPOTS)} isolated spots"
+        self.inventory = f"{_count(number, MOST)} ROIs, {_count(len(self._spots), MOST_SPOTS)} isolated spots"
 
     def __call__(self, movie: NDArray[Any]) -> Results:
         """Return the result of each analysis that is not skipped."""
