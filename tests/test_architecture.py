@@ -12,6 +12,12 @@ ROOT = Path(__file__).parent.parent
 KERNELS = sorted((ROOT / "kernels").rglob("*.py"))
 MODULES = sorted((ROOT / "photon_gpu").rglob("*.py"))
 TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.is_file())
+PYTHON = sorted(
+    path
+    for folder in ("photon_gpu", "kernels", "benchmarks", "decoder", "docs", "libphoton", "tests")
+    for path in (ROOT / folder).rglob("*.py*")
+    if path.suffix in (".py", ".pyi")
+)
 MOST_ARGUMENTS = 8
 MOST_MODULES = 14
 """More files than that in one folder, and a newcomer no longer sees what it is about."""
@@ -45,6 +51,18 @@ LAYERS = [
     ["cli"],
     [""],  # photon_gpu itself: its public names
 ]
+
+EMPTY_NAMES = {"found", "kind", "place", "given", "said", "held", "noted", "aside"}
+"""Words that say nothing about what a variable, parameter, attribute or function is."""
+
+PUBLIC_NAMES = {
+    ("Problem", "kind"),
+    ("ReportLine", "found"),
+    ("Finding", "found"),
+    ("Choice", "found"),
+    ("Measured", "held_back_by"),
+}
+"""Attributes that users and JSON know by such a name."""
 
 
 def name_of(path: Path) -> str:
@@ -192,3 +210,35 @@ def test_every_module_and_public_function_says_what_it_is(path):
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name of all variables, parameters, attributes, functions and classes that a program makes."""
+    nodes = [(tree, "")]
+    while nodes:
+        node, owner = nodes.pop()  # the owner is the class whose body this is
+        name = None
+        if isinstance(node, ast.Name | ast.Attribute):
+            if isinstance(node.ctx, ast.Store):
+                name = node.id if isinstance(node, ast.Name) else node.attr
+        elif isinstance(node, ast.arg):
+            name = node.arg
+        elif isinstance(
+            node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar
+        ):
+            name = node.name
+        elif isinstance(node, ast.alias):
+            name = node.asname  # a library's own name is not ours
+        if name and not name.startswith("test_") and (owner, name) not in PUBLIC_NAMES:
+            yield node.lineno, name
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            owner = node.name if isinstance(node, ast.ClassDef) else ""
+        nodes += [(child, owner) for child in ast.iter_child_nodes(node)]
+
+
+def test_names_say_what_a_thing_is():
+    """``found_files`` is as empty as ``found``: say what was found."""
+    for path in PYTHON:
+        for line, name in bound_names(ast.parse(path.read_text())):
+            word = EMPTY_NAMES & set(name.lower().split("_"))
+            assert not word, f"{path.relative_to(ROOT)}:{line}: {name} does not say what it is; rename it"
