@@ -16,65 +16,65 @@ from scipy import ndimage, signal
 Processing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _components(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    flat = x.reshape(len(x), -1)
+def _components(frames: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    flat = frames.reshape(len(frames), -1)
     mean = flat.mean(axis=0)
     u, s, v = np.linalg.svd(flat - mean, full_matrices=False)
-    k = max(1, round(share * len(x)))
-    return (u[:, :k] * s[:k] @ v[:k] + mean).reshape(x.shape)
+    rank = max(1, round(share * len(frames)))
+    return (u[:, :rank] * s[:rank] @ v[:rank] + mean).reshape(frames.shape)
 
 
-def _patches(x: np.ndarray, rng: np.random.Generator, size: int, share: float) -> np.ndarray:
-    out = x.copy()
-    for top in range(0, x.shape[1], size):
-        for left in range(0, x.shape[2], size):
-            at = (slice(None), slice(top, top + size), slice(left, left + size))
-            part = x[at]
-            flat = part.reshape(len(x), -1)
+def _patches(frames: np.ndarray, rng: np.random.Generator, size: int, share: float) -> np.ndarray:
+    out = frames.copy()
+    for top in range(0, frames.shape[1], size):
+        for left in range(0, frames.shape[2], size):
+            patch = (slice(None), slice(top, top + size), slice(left, left + size))
+            part = frames[patch]
+            flat = part.reshape(len(frames), -1)
             u, s, v = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
-            k = max(1, round(share * len(s)))
-            out[at] = (u[:, :k] * s[:k] @ v[:k] + flat.mean(axis=0)).reshape(part.shape)
+            rank = max(1, round(share * len(s)))
+            out[patch] = (u[:, :rank] * s[:rank] @ v[:rank] + flat.mean(axis=0)).reshape(part.shape)
     return out
 
 
-def _blend(x: np.ndarray, rng: np.random.Generator, factor: float) -> np.ndarray:
-    mean = x.mean(axis=0)
-    return mean + factor * (x - mean)
+def _blend(frames: np.ndarray, rng: np.random.Generator, factor: float) -> np.ndarray:
+    mean = frames.mean(axis=0)
+    return mean + factor * (frames - mean)
 
 
-def _space_blend(x: np.ndarray, rng: np.random.Generator, factor: float, sigma: float) -> np.ndarray:
-    smooth = ndimage.gaussian_filter(x, (0, sigma, sigma))
-    return smooth + factor * (x - smooth)
+def _space_blend(frames: np.ndarray, rng: np.random.Generator, factor: float, sigma: float) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(frames, (0, sigma, sigma))
+    return smooth + factor * (frames - smooth)
 
 
-def _time_blend(x: np.ndarray, rng: np.random.Generator, factor: float, sigma: float) -> np.ndarray:
-    smooth = ndimage.gaussian_filter(x, (sigma, 0, 0))
-    return smooth + factor * (x - smooth)
+def _time_blend(frames: np.ndarray, rng: np.random.Generator, factor: float, sigma: float) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(frames, (sigma, 0, 0))
+    return smooth + factor * (frames - smooth)
 
 
-def _grouped(x: np.ndarray, rng: np.random.Generator, count: int, how: str) -> np.ndarray:
-    whole = x[: len(x) // count * count].reshape(-1, count, *x.shape[1:])
+def _grouped(frames: np.ndarray, rng: np.random.Generator, count: int, how: str) -> np.ndarray:
+    whole = frames[: len(frames) // count * count].reshape(-1, count, *frames.shape[1:])
     return getattr(np, how)(whole, axis=1)
 
 
-def _rolling(x: np.ndarray, rng: np.random.Generator, how: str, length: int) -> np.ndarray:
-    windows = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)
+def _rolling(frames: np.ndarray, rng: np.random.Generator, how: str, length: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(frames, length, axis=0)
     return getattr(np, how)(windows, axis=-1)
 
 
 def _shifts(
-    x: np.ndarray, rng: np.random.Generator, order: int, reach: float, share: float = 1.0
+    frames: np.ndarray, rng: np.random.Generator, order: int, reach: float, share: float = 1.0
 ) -> np.ndarray:
     out = []
-    for frame in x:
+    for frame in frames:
         dy, dx = rng.uniform(-reach, reach, 2) if rng.random() < share else (0.0, 0.0)
         out.append(ndimage.shift(frame, (dy, dx), order=order, mode="nearest") if dy or dx else frame)
     return np.stack(out)
 
 
-def _fourier(x: np.ndarray, rng: np.random.Generator, reach: float, whole: bool = False) -> np.ndarray:
+def _fourier(frames: np.ndarray, rng: np.random.Generator, reach: float, whole: bool = False) -> np.ndarray:
     out = []
-    for frame in x:
+    for frame in frames:
         shift = rng.uniform(-reach, reach, 2)
         out.append(
             np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(frame), np.rint(shift) if whole else shift)).real
@@ -82,209 +82,216 @@ def _fourier(x: np.ndarray, rng: np.random.Generator, reach: float, whole: bool 
     return np.stack(out)
 
 
-def _zoom(x: np.ndarray, rng: np.random.Generator, factor: float, order: int) -> np.ndarray:
-    return np.stack([ndimage.zoom(frame, factor, order=order, mode="nearest") for frame in x])
+def _zoom(frames: np.ndarray, rng: np.random.Generator, factor: float, order: int) -> np.ndarray:
+    return np.stack([ndimage.zoom(frame, factor, order=order, mode="nearest") for frame in frames])
 
 
-def _rotated(x: np.ndarray, rng: np.random.Generator, degrees: float, order: int) -> np.ndarray:
-    return ndimage.rotate(x, degrees, axes=(1, 2), reshape=False, order=order, mode="nearest")
+def _rotated(frames: np.ndarray, rng: np.random.Generator, degrees: float, order: int) -> np.ndarray:
+    return ndimage.rotate(frames, degrees, axes=(1, 2), reshape=False, order=order, mode="nearest")
 
 
-def _repeated(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    out = x.copy()
-    for k in np.flatnonzero(rng.random(len(x)) < share):
-        if k:
-            out[k] = out[k - 1]
+def _repeated(frames: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    out = frames.copy()
+    for number in np.flatnonzero(rng.random(len(frames)) < share):
+        if number:
+            out[number] = out[number - 1]
     return out
 
 
-def _filled(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    out = x.copy()
-    for k in np.flatnonzero(rng.random(len(x)) < share):
-        if 0 < k < len(x) - 1:
-            out[k] = (out[k - 1] + out[k + 1]) / 2
+def _filled(frames: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    out = frames.copy()
+    for number in np.flatnonzero(rng.random(len(frames)) < share):
+        if 0 < number < len(frames) - 1:
+            out[number] = (out[number - 1] + out[number + 1]) / 2
     return out
 
 
-def _clipped(x: np.ndarray, rng: np.random.Generator, below: float, above: float) -> np.ndarray:
-    mean, sd = x.mean(axis=0), x.std(axis=0)
-    return np.clip(x, mean - below * sd, mean + above * sd)
+def _clipped(frames: np.ndarray, rng: np.random.Generator, below: float, above: float) -> np.ndarray:
+    mean, sigma = frames.mean(axis=0), frames.std(axis=0)
+    return np.clip(frames, mean - below * sigma, mean + above * sigma)
 
 
-def _outliers(x: np.ndarray, rng: np.random.Generator, limit: float, axes: tuple[int, ...]) -> np.ndarray:
+def _outliers(
+    frames: np.ndarray, rng: np.random.Generator, limit: float, axes: tuple[int, ...]
+) -> np.ndarray:
     size = [3 if axis in axes else 1 for axis in range(3)]
-    middle = ndimage.median_filter(x, size=size)
-    off = x - middle
-    return np.where(np.abs(off) > limit * off.std(axis=0), middle, x)
+    middle = ndimage.median_filter(frames, size=size)
+    off = frames - middle
+    return np.where(np.abs(off) > limit * off.std(axis=0), middle, frames)
 
 
-def _bright_outliers(x: np.ndarray, rng: np.random.Generator, limit: float) -> np.ndarray:
-    middle = ndimage.median_filter(x, size=(1, 3, 3))
-    off = x - middle
-    return np.where(off > limit * np.sqrt(np.maximum(middle - middle.min(), 1)), middle, x)
+def _bright_outliers(frames: np.ndarray, rng: np.random.Generator, limit: float) -> np.ndarray:
+    middle = ndimage.median_filter(frames, size=(1, 3, 3))
+    off = frames - middle
+    return np.where(off > limit * np.sqrt(np.maximum(middle - middle.min(), 1)), middle, frames)
 
 
-def _filter(x: np.ndarray, rng: np.random.Generator, name: str, **options: object) -> np.ndarray:
-    return getattr(ndimage, name)(x, **options)
+def _filter(frames: np.ndarray, rng: np.random.Generator, name: str, **options: object) -> np.ndarray:
+    return getattr(ndimage, name)(frames, **options)
 
 
-def _kernel(x: np.ndarray, rng: np.random.Generator, weights: tuple[float, ...], axis: int) -> np.ndarray:
-    return ndimage.convolve1d(x, np.array(weights) / sum(weights), axis=axis)
+def _kernel(
+    frames: np.ndarray, rng: np.random.Generator, weights: tuple[float, ...], axis: int
+) -> np.ndarray:
+    return ndimage.convolve1d(frames, np.array(weights) / sum(weights), axis=axis)
 
 
-def _wiener(x: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
-    return np.stack([signal.wiener(frame, size) for frame in x])
+def _wiener(frames: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+    return np.stack([signal.wiener(frame, size) for frame in frames])
 
 
-def _wavelet(x: np.ndarray, rng: np.random.Generator, limit: float, time: bool) -> np.ndarray:
+def _wavelet(frames: np.ndarray, rng: np.random.Generator, limit: float, time: bool) -> np.ndarray:
     """Soft threshold of the finest Haar details."""
     axis = 0 if time else 2
-    even = np.take(x, range(0, x.shape[axis] // 2 * 2, 2), axis)
-    odd = np.take(x, range(1, x.shape[axis] // 2 * 2, 2), axis)
+    even = np.take(frames, range(0, frames.shape[axis] // 2 * 2, 2), axis)
+    odd = np.take(frames, range(1, frames.shape[axis] // 2 * 2, 2), axis)
     mean, detail = (even + odd) / 2, (even - odd) / 2
     level = limit * detail.std()
     detail = np.sign(detail) * np.maximum(np.abs(detail) - level, 0)
-    out = x.copy()
+    out = frames.copy()
     index = [slice(None)] * 3
-    index[axis] = slice(0, x.shape[axis] // 2 * 2, 2)
+    index[axis] = slice(0, frames.shape[axis] // 2 * 2, 2)
     out[tuple(index)] = mean + detail
-    index[axis] = slice(1, x.shape[axis] // 2 * 2, 2)
+    index[axis] = slice(1, frames.shape[axis] // 2 * 2, 2)
     out[tuple(index)] = mean - detail
     return out
 
 
-def _lowpass(x: np.ndarray, rng: np.random.Generator, cut: float) -> np.ndarray:
-    b, a = signal.butter(3, cut)
-    return signal.filtfilt(b, a, x, axis=0)
+def _lowpass(frames: np.ndarray, rng: np.random.Generator, cut: float) -> np.ndarray:
+    numerator, denominator = signal.butter(3, cut)
+    return signal.filtfilt(numerator, denominator, frames, axis=0)
 
 
-def _notch(x: np.ndarray, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
-    spectrum = np.fft.rfft(x, axis=0)
-    f = np.fft.rfftfreq(len(x)) * 2
-    spectrum[(f > low) & (f < high)] = 0
-    return np.fft.irfft(spectrum, n=len(x), axis=0)
+def _notch(frames: np.ndarray, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    spectrum = np.fft.rfft(frames, axis=0)
+    frequency = np.fft.rfftfreq(len(frames)) * 2
+    spectrum[(frequency > low) & (frequency < high)] = 0
+    return np.fft.irfft(spectrum, n=len(frames), axis=0)
 
 
-def _spectral(x: np.ndarray, rng: np.random.Generator, radius: float) -> np.ndarray:
-    spectrum = np.fft.fft2(x)
-    fy, fx = np.fft.fftfreq(x.shape[1])[:, None], np.fft.fftfreq(x.shape[2])[None, :]
+def _spectral(frames: np.ndarray, rng: np.random.Generator, radius: float) -> np.ndarray:
+    spectrum = np.fft.fft2(frames)
+    fy, fx = np.fft.fftfreq(frames.shape[1])[:, None], np.fft.fftfreq(frames.shape[2])[None, :]
     spectrum[:, np.hypot(fy, fx) > radius] = 0
     return np.fft.ifft2(spectrum).real
 
 
-def _curve(x: np.ndarray, rng: np.random.Generator, how: str) -> np.ndarray:
-    low, high = float(x.min()), float(x.max())
-    unit = (x - low) / (high - low)
+def _curve(frames: np.ndarray, rng: np.random.Generator, how: str) -> np.ndarray:
+    low, high = float(frames.min()), float(frames.max())
+    unit = (frames - low) / (high - low)
     return {
         "gamma": lambda: 60000 * unit**0.5,
         "gamma 0.8": lambda: 60000 * unit**0.8,
         "gamma 1.5": lambda: 60000 * unit**1.5,
-        "sqrt": lambda: 100 * np.sqrt(np.maximum(x, 0)),
-        "log": lambda: 5000 * np.log1p(x - low),
+        "sqrt": lambda: 100 * np.sqrt(np.maximum(frames, 0)),
+        "log": lambda: 5000 * np.log1p(frames - low),
         "compand": lambda: 30000 * np.tanh(1.2 * unit),
         "scurve": lambda: 60000 * (3 * unit**2 - 2 * unit**3),
         "square": lambda: 60000 * unit**2,
     }[how]()
 
 
-def _stretch(x: np.ndarray, rng: np.random.Generator, per_frame: bool) -> np.ndarray:
+def _stretch(frames: np.ndarray, rng: np.random.Generator, per_frame: bool) -> np.ndarray:
     if per_frame:
-        low, high = (np.quantile(x, q, axis=(1, 2))[:, None, None] for q in (0.002, 0.998))
+        low, high = (np.quantile(frames, q, axis=(1, 2))[:, None, None] for q in (0.002, 0.998))
     else:
-        low, high = np.quantile(x, [0.002, 0.998])
-    return np.clip(255 * (x - low) / (high - low), 0, 255)
+        low, high = np.quantile(frames, [0.002, 0.998])
+    return np.clip(255 * (frames - low) / (high - low), 0, 255)
 
 
-def _equalized(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    values, inverse, counts = np.unique(np.rint(x), return_inverse=True, return_counts=True)
-    return (4095 * np.cumsum(counts) / counts.sum())[inverse].reshape(x.shape)
+def _equalized(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    values, inverse, counts = np.unique(np.rint(frames), return_inverse=True, return_counts=True)
+    return (4095 * np.cumsum(counts) / counts.sum())[inverse].reshape(frames.shape)
 
 
-def _zscore(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return 1000 + 100 * (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
+def _zscore(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return 1000 + 100 * (frames - frames.mean(axis=0)) / np.maximum(frames.std(axis=0), 1e-9)
 
 
-def _dff(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    base = np.quantile(x, 0.2, axis=0)
-    return 1000 * (x - base) / np.maximum(base - x.min() + 1, 1)
+def _dff(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    base = np.quantile(frames, 0.2, axis=0)
+    return 1000 * (frames - base) / np.maximum(base - frames.min() + 1, 1)
 
 
-def _rolling_ball(x: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
-    floor = ndimage.uniform_filter(ndimage.grey_opening(x, (1, size, size)), (1, size, size))
-    return np.maximum(x - floor, 0)
+def _rolling_ball(frames: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+    floor = ndimage.uniform_filter(ndimage.grey_opening(frames, (1, size, size)), (1, size, size))
+    return np.maximum(frames - floor, 0)
 
 
-def _percentile_base(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return x - ndimage.percentile_filter(x, 10, size=(15, 1, 1)) + 1000
+def _percentile_base(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return frames - ndimage.percentile_filter(frames, 10, size=(15, 1, 1)) + 1000
 
 
-def _flicker(x: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
-    return x.min() + (x - x.min()) * (1 + spread * rng.standard_normal(len(x)))[:, None, None]
+def _flicker(frames: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    return (
+        frames.min()
+        + (frames - frames.min()) * (1 + spread * rng.standard_normal(len(frames)))[:, None, None]
+    )
 
 
-def _normalized(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    flat = ndimage.gaussian_filter(x.mean(axis=0), 12)
-    return x / (flat / flat.mean())
+def _normalized(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    flat = ndimage.gaussian_filter(frames.mean(axis=0), 12)
+    return frames / (flat / flat.mean())
 
 
-def _interleaved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _interleaved(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Show another channel, of less gain, in every second frame."""
-    out = x.copy()
+    out = frames.copy()
     out[1::2] = 0.3 * out[1::2, ::-1] + 50
     return out
 
 
-def _lines(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    out = x.copy()
+def _lines(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    out = frames.copy()
     out[:, 1:-1:2] = (out[:, 0:-2:2] + out[:, 2::2]) / 2
     return out
 
 
-def _bidirectional(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    out = x.copy()
+def _bidirectional(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    out = frames.copy()
     out[:, 1::2] = (out[:, 1::2] + np.roll(out[:, 1::2], 1, axis=2)) / 2
     return out
 
 
-def _denoised(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+def _denoised(frames: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
     """Imitate a network: a smooth guess with some of the noise left."""
-    guess = ndimage.gaussian_filter(x, (1.5, 0.8, 0.8))
-    return guess + share * (x - guess)
+    guess = ndimage.gaussian_filter(frames, (1.5, 0.8, 0.8))
+    return guess + share * (frames - guess)
 
 
-def _bilateral(x: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
-    total, weight = x.copy(), np.ones_like(x)
-    sd = spread * float((x[1:] - x[:-1]).std())
+def _bilateral(frames: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    total, weight = frames.copy(), np.ones_like(frames)
+    sigma = spread * float((frames[1:] - frames[:-1]).std())
     for axis in (1, 2):
         for step in (-1, 1):
-            other = np.roll(x, step, axis)
-            w = np.exp(-0.5 * ((other - x) / sd) ** 2)
-            total, weight = total + w * other, weight + w
+            other = np.roll(frames, step, axis)
+            closeness = np.exp(-0.5 * ((other - frames) / sigma) ** 2)
+            total, weight = total + closeness * other, weight + closeness
     return total / weight
 
 
-def _time_bilateral(x: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
-    total, weight = x.copy(), np.ones_like(x)
-    sd = spread * float((x[1:] - x[:-1]).std())
+def _time_bilateral(frames: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    total, weight = frames.copy(), np.ones_like(frames)
+    sigma = spread * float((frames[1:] - frames[:-1]).std())
     for step in (-2, -1, 1, 2):
-        other = np.roll(x, step, 0)
-        w = np.exp(-0.5 * ((other - x) / sd) ** 2)
-        total, weight = total + w * other, weight + w
+        other = np.roll(frames, step, 0)
+        closeness = np.exp(-0.5 * ((other - frames) / sigma) ** 2)
+        total, weight = total + closeness * other, weight + closeness
     return total / weight
 
 
-def _lossy(x: np.ndarray, rng: np.random.Generator, step: float) -> np.ndarray:
+def _lossy(frames: np.ndarray, rng: np.random.Generator, step: float) -> np.ndarray:
     """Quantized cosine transform of 8 x 8 blocks, as JPEG."""
     from scipy import fft
 
-    height, width = (n // 8 * 8 for n in x.shape[1:])
-    blocks = x[:, :height, :width].reshape(len(x), height // 8, 8, width // 8, 8)
+    height, width = (n // 8 * 8 for n in frames.shape[1:])
+    blocks = frames[:, :height, :width].reshape(len(frames), height // 8, 8, width // 8, 8)
     coded = step * np.rint(fft.dctn(blocks, axes=(2, 4), norm="ortho") / step)
-    return fft.idctn(coded, axes=(2, 4), norm="ortho").reshape(len(x), height, width)
+    return fft.idctn(coded, axes=(2, 4), norm="ortho").reshape(len(frames), height, width)
 
 
-def _recursive(x: np.ndarray, rng: np.random.Generator, alpha: float) -> np.ndarray:
-    return signal.lfilter([alpha], [1, alpha - 1], x - x[0], axis=0) + x[0]
+def _recursive(frames: np.ndarray, rng: np.random.Generator, alpha: float) -> np.ndarray:
+    return signal.lfilter([alpha], [1, alpha - 1], frames - frames[0], axis=0) + frames[0]
 
 
 TUNED: dict[str, Processing] = {
@@ -354,7 +361,7 @@ TUNED: dict[str, Processing] = {
     "lossy 16": partial(_lossy, step=16.0),
     "recursive 0.7": partial(_recursive, alpha=0.7),
 }
-"""Kinds that limits were tuned on."""
+"""Processing that limits of the estimator were tuned on."""
 
 UNTUNED: dict[str, Processing] = {
     "components 35 %": partial(_components, share=0.35),
@@ -398,7 +405,7 @@ UNTUNED: dict[str, Processing] = {
     "time bilateral": partial(_time_bilateral, spread=1.0),
     "recursive 0.5": partial(_recursive, alpha=0.5),
 }
-"""Kinds that no limit was tuned on."""
+"""Processing that no limit was tuned on."""
 
 _NO_MODEL = ("gamma", "sqrt", "log", "gamma 1.5", "stretch per frame", "z-score", "dF/F", "interleaved")
 SCALES: dict[str, float] = dict.fromkeys((*_NO_MODEL, "compand", "s-curve", "equalized"), float("nan"))
