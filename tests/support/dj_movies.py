@@ -1,4 +1,4 @@
-"""Small movies, what they decode to, and the check that every row still does."""
+"""Small movies of rows, and the check that every row still decodes to its movie."""
 
 from __future__ import annotations
 

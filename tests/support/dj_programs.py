@@ -1,4 +1,4 @@
-"""Programs that insert into a table, run as processes of their own."""
+"""Run programs that insert into a table, each in its own process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of a test's own."""
+"""Declare tables for a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks of many dtypes, encoded by the reference and by Numba."""
+"""Movies of many dtypes, and their chunks encoded by a backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replace ``os`` for photon_gpu: count the calls that change a disk, kill at one, remember syncs."""
+"""Stand-ins for ``os`` that count the calls that change a disk, kill, fail, or cut the power."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Both:
 
 
 class Killing(Disk):
-    """SIGKILL at the n-th call: writes get half way first."""
+    """Kill the process at the n-th call; a write stores its first half before."""
 
     def __init__(self, at):
         super().__init__()
@@ -88,7 +88,7 @@ class Killing(Disk):
 
 
 class Failing(Disk):
-    """An error at the calls that ``fails(number, name)`` picks; writes get half way first."""
+    """Raise an error at the calls that ``fails(number, name)`` picks; a write stores half before."""
 
     def __init__(self, fails):
         super().__init__()
@@ -112,7 +112,7 @@ class _File:
 
 
 class Powered(Disk):
-    """Remembers what was synced, so that :meth:`after_power_cut` can make the disk that a power cut leaves.
+    """Remember what was synced; :meth:`after_power_cut` writes the disk that a power cut leaves.
 
     The model is harsher than most file systems: of the writes to a file since its last sync any may
     be missing, whole or in part, in any order; of the changes to a folder since its last sync only
@@ -151,7 +151,7 @@ class Powered(Disk):
         self.pending.setdefault(os.path.dirname(path), []).append((path, file))
 
     def forget(self, descriptor):
-        """Imitate a sync that fails on Linux: pages that were not written count as clean, and are lost."""
+        """Imitate a failed sync on Linux: pages that were not written count as clean and are lost."""
         target = self.open_files.get(descriptor)
         if isinstance(target, _File):
             target.pending = []
@@ -188,7 +188,7 @@ class Powered(Disk):
     def _replace(self, _, path, to):
         file = self.files.pop(path)
         self.files[to] = file
-        # One change of the folder: both names or neither.
+        # The folder changes once: both names or neither.
         self.pending.setdefault(os.path.dirname(to), []).append(((path, to), file))
 
     def _link(self, _, path, to):

@@ -26,7 +26,7 @@ ERRORS = {
     "timeout": lambda path: TimeoutError("Read timeout on endpoint URL"),
 }
 KINDS = (*ERRORS, "slow", "lost", "torn")
-"""``lost``: the work is done, but the answer is lost. ``torn``: half of it is done, then an error."""
+"""``lost``: the operation succeeds, but its answer is lost. ``torn``: half is done before an error."""
 
 
 class Chance:
@@ -45,7 +45,7 @@ class Chance:
 
 
 class Script:
-    """Fail the ``n``-th (from 0) operation on names that end so: ``{("write", "1.0.0", 0): "503"}``."""
+    """Fail the n-th operation (from 0) on names with an ending: ``{("write", "1.0.0", 0): "503"}``."""
 
     def __init__(self, plan):
         self.plan = dict(plan)
@@ -53,7 +53,7 @@ class Script:
         self._lock = threading.Lock()
 
     def __call__(self, operation, path):
-        # Every operation counts for every entry, also one that another entry lets fail.
+        # Every operation counts for every entry, even if another entry makes it fail.
         with self._lock:
             names = {
                 suffix for wanted, suffix, _ in self.plan if wanted == operation and path.endswith(suffix)
@@ -64,7 +64,7 @@ class Script:
 
 
 class FaultyFileSystem(AbstractFileSystem):
-    """Whole-object reads and writes, as of an object store."""
+    """An object store, which reads and writes whole objects, with faults."""
 
     protocol = "faulty"
     cachable = False
@@ -72,7 +72,7 @@ class FaultyFileSystem(AbstractFileSystem):
     def __init__(self, root, faults=lambda operation, path: None):
         super().__init__()
         self.root, self.faults = Path(root), faults
-        self.away = None  # a kind of error that everything answers with
+        self.away = None  # the error of every operation while the store is away
         self.injected = Counter()
         self.requests = 0
         self._counting = threading.Lock()
@@ -85,7 +85,7 @@ class FaultyFileSystem(AbstractFileSystem):
         return path.removeprefix("faulty://").strip("/")
 
     def _fault(self, operation, path):
-        fault = self.away or self.faults(operation, path)  # which may take its time
+        fault = self.away or self.faults(operation, path)  # "slow" sleeps
         with self._counting:
             self.requests += 1
             if fault:
@@ -148,7 +148,7 @@ class FaultyFileSystem(AbstractFileSystem):
 
 
 def _put(path, value, create=False):
-    """Write all or nothing, as object stores do; avoid the functions that the tests of disks break."""
+    """Write all or nothing, as object stores do, without the functions that faulty disks replace."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex}"
     Path(temporary).write_bytes(value)

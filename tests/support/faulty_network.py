@@ -13,7 +13,7 @@ KEY, SECRET = "AKIAPHOTONGPUTEST00", "sEcReT/of+photon0gpu1tests2abcdefghijkl"
 
 
 def options(endpoint):
-    """Options for s3fs, with few retries and short waits, so that faults reach photon_gpu."""
+    """Return options for s3fs with few retries and short waits, so that faults reach photon_gpu."""
     return {
         "key": KEY,
         "secret": SECRET,
@@ -131,7 +131,7 @@ def _message(connection, no_body=False):
 
 
 def _ended(body):
-    """Whether the last chunk, of size 0, and its trailers are there."""
+    """Whether a chunked body is complete: its last chunk has size 0, and trailers may follow."""
     return body.endswith(b"\r\n\r\n") and (body.startswith(b"0\r\n") or b"\r\n0\r\n" in body[-500:])
 
 

@@ -1,4 +1,4 @@
-"""The whole content of a folder as a dict, to compare two moments."""
+"""Read the whole content of a folder, to compare it before and after."""
 
 from __future__ import annotations
 

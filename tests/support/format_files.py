@@ -1,4 +1,4 @@
-"""Files of microscopes and of NWB and OME-Zarr, as their own software writes them."""
+"""Write files of microscopes, NWB and OME-Zarr as their own software does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OME_AXES = [
 
 
 def write_ome_zarr(group, movie, *, version="0.5", levels=("full", "half"), axes=OME_AXES):
-    """An image of two levels; the first that the metadata name is the last by name."""
+    """Write an image of two levels, whose first level in the metadata is the last by name."""
     names = {"full": "s1", "half": "s0"}
     scales = {"full": [20.0, 1.0, 0.5, 0.5], "half": [20.0, 1.0, 1.0, 1.0]}
     datasets = [
@@ -39,7 +39,7 @@ def write_ome_zarr(group, movie, *, version="0.5", levels=("full", "half"), axes
 
 
 def write_thorimage(folder: Path, frames, *, channel, promised, wavelengths=(), streaming="", lsm="") -> Path:
-    """A raw file and the parts of Experiment.xml that describe it, as ThorImageLS 4 writes them."""
+    """Write a raw file and the parts of Experiment.xml that describe it, as ThorImageLS 4 does."""
     names = "".join(f'<Wavelength name="{name}" exposuretimeMS="0" />' for name in wavelengths)
     (folder / "Experiment.xml").write_text(
         '<?xml version="1.0"?>\n<ThorImageExperiment><Software version="4.1.2020.1131" />'
@@ -61,7 +61,7 @@ def write_suite2p(folder, movie, **ops):
 
 
 def write_scanbox(folder, movie, *, inverted=True, **info):
-    """What Scanbox writes: channels, columns, rows, frames, the first fastest, 65535 minus the value."""
+    """Write 65535 minus the values as Scanbox does: channels vary fastest, then columns, rows, frames."""
     path = folder / "scan.sbx"
     stored = 65535 - movie if inverted else movie
     stored.transpose(0, 2, 3, 1).astype("<u2").tofile(path)
@@ -78,7 +78,7 @@ def write_scanbox(folder, movie, *, inverted=True, **info):
 
 
 def write_nwb(path, **series):
-    """Series by name: arrays, or names of files."""
+    """Write series by name; their data are arrays or names of files."""
     nwb = pynwb.NWBFile(
         session_description="session",
         identifier="id",

@@ -25,5 +25,5 @@ def counted(name: str) -> Iterator[None]:
 
 
 def lines() -> list[str]:
-    """A line for each class."""
+    """Return a line for each class."""
     return [f"{name}: {TRIED[name]:,} tried, {SURVIVED[name]:,} survived" for name in sorted(TRIED)]

@@ -1,4 +1,4 @@
-"""The golden stores by name."""
+"""Names of the golden stores."""
 
 from __future__ import annotations
 

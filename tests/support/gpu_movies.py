@@ -23,11 +23,11 @@ DTYPES = ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "fl
 
 
 THREE_BANDS = (3, 70, 520)
-"""Two whole bands of 32 rows, and a part of one."""
+"""Two whole bands of 32 rows and a partial band."""
 
 
 def movie(dtype: str, shape: tuple[int, ...] = (13, 20, 31)) -> np.ndarray:
-    """Photons on a gradient, in the units of NOISE."""
+    """Make photons on a gradient, in the units of NOISE."""
     rng = np.random.default_rng(5)
     light = np.linspace(0.5, 60, shape[-1]) * np.ones(shape)
     values = 20 + 2.3 * rng.poisson(light) + rng.normal(0, 2, shape)
@@ -45,7 +45,7 @@ def both(
     tmp_path: Path, source: Any, host: np.ndarray, backend: str = "cupy", **options: Any
 ) -> pg.EncodeReport:
     """Check that numba and cupy encode the same store, byte for byte."""
-    # Bytes are compared, whatever a check would say of values that no camera gives.
+    # Bytes are compared; the check would refuse values that no camera gives.
     unchecked = {"check": False, "trust_noise": True}
     options = {"noise": NOISE, "chunk_frames": 5, "preset": "fast", **unchecked, **options}
     pg.encode(host, tmp_path / "numba", backend="numba", overwrite=True, **options)
@@ -58,7 +58,7 @@ _AROUND = ((0,) * 6 + (105, 100, -45, 92, 90), (256,) + (0,) * 10)
 
 
 ALIGNED_BANDS = (8, 70, 512)
-"""The same, and whole bands are whole segments of packed residuals."""
+"""The same, with bands that are whole segments of packed residuals."""
 
 
 SORTED = [
@@ -69,7 +69,7 @@ SORTED = [
 
 
 def read_in_parts(cupy: Any, tmp_path: Path, layout: str, fetched: Callable[[Any], np.ndarray]) -> None:
-    """Any part of a movie, decoded onto a device, is what the CPU decodes; ``fetched`` brings it here."""
+    """Check that the GPU decodes any part of a movie as the CPU does; ``fetched`` copies it to the host."""
     values = movie("uint16")
     for dither in (None, 5):
         pg.encode(

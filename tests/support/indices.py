@@ -11,10 +11,10 @@ from photon_gpu.errors import PhotonError
 
 @st.composite
 def indices(draw, shape):
-    """Any index, most of them valid: all parts in any order, with arrays that mostly broadcast."""
+    """Draw an index with parts in any order; most are valid, and most arrays broadcast."""
     block = draw(st.sampled_from([(1,), (2,), (3,), (2, 3), (0,), (3, 1, 2)]))
 
-    def chance():  # places one by one are too much to draw
+    def chance():  # hypothesis cannot draw so many positions one by one
         return np.random.default_rng(draw(st.integers(0, 99)))
 
     def array(size):

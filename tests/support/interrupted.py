@@ -1,4 +1,4 @@
-"""A recording as a kill leaves it: threads stop, nothing is finished, the lock goes with the process."""
+"""Recordings in the state that a killed process leaves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNTER = pg.NoiseModel()
 
 
 def killed(url, spool, frames=11, stored=0, **options):
-    """Begin a recording, append frames until ``stored`` are in the store, and leave it as a kill would."""
+    """Begin a recording and append frames until ``stored`` are in the store; leave it unfinished."""
     options = {
         "chunk_frames": 4,
         "publish_seconds": 0.0,

@@ -1,4 +1,4 @@
-"""Kernels of the CUDA twin, called with host arrays: on the stand-in, and its results compared."""
+"""Call kernels of the CUDA twin with host arrays, on the stand-in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Device:
         self.kernels, self.cupy = kernels, cupy
 
     def put(self, host: np.ndarray, *, skew: int = 0, apart: int = 0) -> Any:
-        """On the device; ``skew`` items after an aligned address, frames ``apart`` more than their size."""
+        """Copy to the device: ``skew`` items off an aligned address, ``apart`` items between frames."""
         frames, pixels = (1, host.size) if host.ndim == 1 else (host.shape[0], int(np.prod(host.shape[1:])))
         stored = np.zeros(skew + frames * (pixels + apart), host.dtype)
         rows = stored[skew:].reshape(frames, pixels + apart)

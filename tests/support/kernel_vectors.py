@@ -1,4 +1,4 @@
-"""Inputs that reach the corners of the kernels, for the host runs and for a real GPU."""
+"""Inputs for the corner cases of the kernels, on the host and on a real GPU."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint6
 
 
 def every_value(dtype: str) -> np.ndarray:
-    """All bit patterns of a type of up to 16 bits."""
+    """Return all bit patterns of a type of up to 16 bits."""
     element = np.dtype(dtype)
     return np.arange(1 << 8 * element.itemsize).astype(f"u{element.itemsize}").view(element)
 
 
 def full_range(dtype: str, count: int) -> np.ndarray:
-    """Values over the whole range of a type, its ends among them where ``count`` allows."""
+    """Return values over the whole range of a type, with its ends if ``count`` allows."""
     element = np.dtype(dtype)
     rng = np.random.default_rng(count)
     if element.kind == "f":
@@ -34,7 +34,7 @@ def full_range(dtype: str, count: int) -> np.ndarray:
 
 
 def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thresholds, model, and values at, just below and far from every one of them."""
+    """Return thresholds, a model, and values at, just below and far from every threshold."""
     element = np.dtype(dtype)
     gain, offset, dark, step, count = 1.7, 3.0, 4.0, 0.5, 200 if element.itemsize == 1 else 3000
     rows = 16 if phased else 1
@@ -64,7 +64,7 @@ def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np
 
 
 def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Codes, weights and rates for the predictors that mix neighbours; the last at the edge of their range.
+    """Return codes, weights and rates of mixing predictors; the last are at the edge of their range.
 
     Weights are those of ``past``; :func:`each_frame` makes of them what ``full`` takes.
     """
@@ -86,7 +86,7 @@ def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray,
 
 
 def each_frame(weights: np.ndarray, frames: int) -> np.ndarray:
-    """Two rows of 11 weights as full kernels take them: 16 per frame, neighbours turned by one."""
+    """Expand two rows of 11 weights to the 16 per frame of the full kernels, rotated by one per frame."""
     rows = mix(weights, frames)
     for t, row in enumerate(rows):
         row[1:9] = np.roll(row[1:9], t)
@@ -94,12 +94,12 @@ def each_frame(weights: np.ndarray, frames: int) -> np.ndarray:
 
 
 def weights_of(name: str, weights: np.ndarray, frames: int) -> np.ndarray:
-    """Weights as the kernels ``predict_<name>`` take them."""
+    """Return weights in the form of the kernel ``predict_<name>``."""
     return each_frame(weights, frames) if name == "full" else weights
 
 
 def residuals_to_pack(codes: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Residuals and segment lengths: every value; odd tiles and runs; all, none and few escaped."""
+    """Return residuals and segment lengths: all values; odd tiles and runs; all, no and few escapes."""
     top = np.iinfo(codes).max
     everything = every_value(codes)
     for segment in (20_006, 1 << 16):
@@ -116,7 +116,7 @@ def residuals_to_pack(codes: str) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def frames_with_levels(codes: str) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Codes, any residuals, and how many levels: what is predicted takes every value."""
+    """Return codes, residuals and numbers of levels such that predictions take every value."""
     rng = np.random.default_rng(8)
     top = np.iinfo(codes).max
     if codes == "uint8":
@@ -139,7 +139,7 @@ def frames_with_levels(codes: str) -> Iterator[tuple[np.ndarray, np.ndarray, int
 
 
 def packed(residuals: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nibbles, escapes one after the other, and where those of each segment start, by the reference."""
+    """Pack by the reference: return nibbles, joined escapes, and the start of each segment's escapes."""
     segments = -(-residuals.size // segment)
     nibbles = np.empty(-(-residuals.size // 2), np.uint8)
     escapes, counts = np.empty((segments, segment), residuals.dtype), np.empty(segments, np.int64)
@@ -151,7 +151,7 @@ def packed(residuals: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray,
 def sorted_by_level(
     codes: np.ndarray, weights: np.ndarray, rates: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals by ``full`` in the order of their levels, and each level's bounds, by the reference."""
+    """Predict by the reference: return residuals sorted by level, and the bounds of each level."""
     frames, rows, columns = codes.shape
     state, residuals = np.empty((3, rows + 2, columns + 2), np.int32), np.empty_like(codes)
     reference.predict_full(codes, weights, rates, state, residuals)

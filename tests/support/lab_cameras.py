@@ -1,10 +1,10 @@
-"""Movies of the cameras that labs have, each with its true noise model."""
+"""Simulated movies of common cameras, with their true noise models."""
 
 import numpy as np
 
 from photon_gpu.engine.model.noise import NoiseModel
 
-# Cameras that labs have: gain, offset, read noise (ADU) and photons of the middle of the field.
+# Gain, offset, read noise (ADU), and photons in the middle of the field.
 CAMERAS = {
     "sCMOS, 2.2 ADU/photon": (2.17, 100, 3.5, 3.0),
     "sCMOS, 12 bit": (0.133, 100, 0.8, 200.0),
@@ -16,7 +16,7 @@ CAMERAS = {
 
 
 def movie(gain=1.0, offset=0.0, read=0.0, photons=10.0, *, frames=60, size=64, move=0, flicker=0.0, seed=5):
-    """Light that is smooth and differs by a factor of 50 over the field, and noise as the model says."""
+    """Simulate smooth light that varies by a factor of 50 over the field, with the noise of a camera."""
     rng = np.random.default_rng(seed)
     field = rng.normal(0, 1, (size, size))
     for _ in range(6):

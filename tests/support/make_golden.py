@@ -32,7 +32,7 @@ WEIGHTS = ((0, 0, 0, 0, 0, 0, 84, 47, 16, 40, 723), (107, -7, 1, -3, 22, 18, 34,
 
 
 def movie(dtype: str, noise: pg.NoiseModel, photons: float, shape: tuple[int, ...]) -> np.ndarray:
-    """A small noisy gradient, the same for ever: made by an integer generator, not by NumPy's."""
+    """Make a small noisy gradient by an integer generator, as NumPy's may change."""
     count = int(np.prod(shape))
     state, values = 12345, np.empty(count)
     for i in range(count):
@@ -60,7 +60,7 @@ CASES: dict[str, dict] = {
     ),
     "plain-1.0-int16-dither": dict(dtype="int16", noise=PMT, photons=2.0, layout="plain", dither=7),
     "plain-1.0-float32": dict(dtype="float32", noise=CAMERA, photons=40.0, layout="plain"),
-    # Stores of compact 2.0 to 2.3 are read for ever, and not made again.
+    # Stores of compact 2.0 to 2.3 must stay readable; this release cannot write them.
     **{
         f"compact-2.4-{name}": dict(
             dtype="int16", noise=PMT, photons=2.0, layout="compact", predictor=_predictor(name)
@@ -100,7 +100,7 @@ CASES: dict[str, dict] = {
         predictor=_predictor("full"),
         shape=(5, 2, 4, 6),
     ),
-    # Sorted, and of enough samples to be packed; some escape.
+    # Sorted residuals with enough samples to be packed; some are escapes.
     **{
         f"compact-2.4-sorted-{name}": dict(
             dtype="uint8",
@@ -155,7 +155,7 @@ CASES: dict[str, dict] = {
             ("moving", "uint8", 0.7, 0.5, 16),
         )
     },
-    # So few that planes of bytes are shorter.
+    # Few samples, for which byte planes are shorter.
     "compact-2.4-coded-few": dict(
         dtype="uint16",
         noise=pg.NoiseModel(),
@@ -174,7 +174,7 @@ CASES: dict[str, dict] = {
         compressor="zstd-1-none-4096",
         shape=(6, 60, 64),
     ),
-    # Its second chunk holds values as they are.
+    # The second chunk has unquantized values.
     **{
         f"compact-2.4-raw-{dtype}": dict(
             dtype=dtype, noise=CAMERA, photons=40.0, layout="compact", predictor=_predictor("mean"), raw=4
@@ -200,7 +200,7 @@ CASES: dict[str, dict] = {
             not_kept=("what ExifTag says",),
         ),
     ),
-    # Channels with a noise model each, and fewer frames in the last chunk.
+    # Several channels, each with its noise model; the last chunk is shorter.
     **{
         f"{name}-channels": dict(channels=TWO, layout=name.partition("-")[0], **more)
         for name, more in (
@@ -212,7 +212,7 @@ CASES: dict[str, dict] = {
         )
     },
     "compact-2.5-planes-channels": dict(channels=TWO, layout="compact", axes="tzcyx"),
-    # Their .zattrs name the axes, and say how to read the array; those above do not yet.
+    # .zattrs with axes and instructions for reading, which the stores above lack.
     **{
         f"{name}-dimensions": dict(
             dtype="uint16", noise=CAMERA, photons=40.0, layout=name.partition("-")[0], predictor=predictor
@@ -283,7 +283,7 @@ def make(name: str, folder: Path) -> None:
     quantized = Compact.encode
 
     def encode(self, values, chunk, resources, first_frame=0):
-        """As a live writer does it where values cannot be quantized."""
+        """Store values as they are, as a live writer does if they cannot be quantized."""
         if first_frame == raw:
             return self.encode_raw(values, chunk, first_frame)
         return quantized(self, values, chunk, resources, first_frame)
@@ -296,7 +296,7 @@ def make(name: str, folder: Path) -> None:
 
 
 def main() -> None:
-    """Add what is missing, and list what must be there."""
+    """Write the stores that are missing, and the list of all stores."""
     for name in CASES:
         if not (GOLDEN / name).exists():
             make(name, GOLDEN / name)

@@ -1,4 +1,4 @@
-"""Invented measurements for the tests of profiles."""
+"""Measurements with invented values for tests of profiles."""
 
 from __future__ import annotations
 

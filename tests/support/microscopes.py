@@ -14,7 +14,7 @@ TROUBLES = ("still", "motion", "activity", "bleaching")
 DETECTORS = ("ccd", "scmos", "emccd", "pmt", "counter", "two-photon")
 PATTERNS = ("pixel", "row", "column", "rows and columns", "glow", "scmos map", "narrow")
 SHADED = "shading"
-"""Offsets that change smoothly over the image, as light never does; tested apart from the others."""
+"""Patterns of offsets that change smoothly over the image. Light never does; they have tests of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,14 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def moved(image: np.ndarray, dy: float, dx: float) -> np.ndarray:
-    """Image shifted by fractions of a pixel, periodic."""
+    """Shift an image by fractions of a pixel; what leaves at one edge enters at the other."""
     height, width = image.shape
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
     return np.fft.irfft2(np.fft.rfft2(image) * np.exp(-2j * np.pi * (fy * dy + fx * dx)), s=(height, width))
 
 
 def scene(structure: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Light between 0 and 1, blurred by optics of about 1.3 pixels."""
+    """Simulate light between 0 and 1, blurred by optics of about 1.3 pixels."""
     if structure == "blobs":
         smooth = blurred(rng.standard_normal((size, size)), size / 14)
         image = smooth - smooth.min()
@@ -83,7 +83,7 @@ def scene(structure: str, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def light(structure: str, trouble: str, frames: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Light over time, shape (T, H, W), about 0 to 1."""
+    """Simulate light over time, shape (T, H, W), between about 0 and 1."""
     still = scene(structure, size, rng)
     movie = np.repeat(still[None], frames, axis=0)
     if trouble == "motion":
@@ -105,8 +105,7 @@ def light(structure: str, trouble: str, frames: int, size: int, rng: np.random.G
 
 
 def amplified(photons: np.ndarray, excess: float, rng: np.random.Generator) -> np.ndarray:
-    """Charge of detected photons, mean 1 each, of which the noise is ``excess`` times that of equal "
-    "pulses."""
+    """Amplify photons by random pulses of mean 1; ``excess`` is the excess noise factor."""
     if excess <= 1:
         return photons.astype(float)
     shape = 1 / (excess - 1)

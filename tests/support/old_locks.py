@@ -1,4 +1,4 @@
-"""Locks as earlier releases left them, and a store that lists the requests it gets."""
+"""Locks as earlier releases left them, and a count of the changes of a store."""
 
 from __future__ import annotations
 

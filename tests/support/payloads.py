@@ -14,7 +14,7 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 
 
 def sealed(data: np.ndarray) -> np.ndarray:
-    """Set the checksum right, as an attacker would."""
+    """Correct the checksum of altered data, as an attacker would."""
     out = data.copy()
     flags = int(out[8]) if out[8] in (4, 8, 12) else 0
     size = header_bytes(int(out[11]), bool(flags & 4), bool(flags & 8))
@@ -25,7 +25,7 @@ def sealed(data: np.ndarray) -> np.ndarray:
 
 
 def of_unknown_predictor() -> np.ndarray:
-    """A payload that is whole, by a predictor that a later version may have."""
+    """Make an undamaged payload of a predictor that only a later version may know."""
     values = np.arange(60, dtype="uint16").reshape(3, 4, 5)
     payload = chunk.encode(
         values, (3, 4, 5), Encoding(layout="compact"), get_backend("numba"), stages=Stages()

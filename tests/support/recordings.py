@@ -1,4 +1,4 @@
-"""Recordings that tests break: what is appended, what must come back, and the process that is killed."""
+"""Recordings that tests interrupt: the appended frames, the child processes, and the checks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NOISE = pg.NoiseModel(gain=1.0)
 SHAPE = (6, 7)
 CHUNK = 4
 
-# Blosc's own threads do not live through a fork, and children of the fork server use it.
+# The threads of Blosc do not survive a fork, and children of the fork server use Blosc.
 numcodecs.blosc.use_threads = False
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["pytest", "tests.support.recordings", "tests.support.faulty_disk"])
 
 
 def frame(number):
-    """Frame ``number`` of every recording: counts 0 to 7, which every layout gives back exactly."""
+    """Make frame ``number`` of every recording: counts 0 to 7, which every layout keeps exactly."""
     return np.random.default_rng(number).integers(0, 8, SHAPE).astype("uint16")
 
 
@@ -60,14 +60,14 @@ for _layout in ("compact", "plain", "lossless"):
 
 
 def record(url, spool, batches, tell=lambda count: None, between=lambda live: None, **changes):
-    """Append batches; tell how many frames are acknowledged after each."""
+    """Append batches; after each, call ``tell`` with the number of acknowledged frames."""
     with pg.LiveWriter(url, spool=spool, **settings(**changes)) as live:
         number = _append(live, batches, tell, between)
     tell(number)
 
 
 def record_into(table, key, batches, tell, **changes):
-    """Append batches to the movie of a row; tell how many frames are acknowledged after each."""
+    """Append batches to the movie of a row; after each, call ``tell`` as :func:`record` does."""
     from photon_gpu.dj import record as begin
 
     with begin(table, key, "movie", **settings(**changes)) as live:
@@ -87,7 +87,7 @@ def _append(live, batches, tell, between=lambda live: None):
 
 
 def whole_chunks_acknowledged(live):
-    """Wait until all but the chunk that fills is acknowledged."""
+    """Wait until the frames of all complete chunks are acknowledged."""
     until = time.monotonic() + 20
     while live.acknowledged < live.status().frames_in // CHUNK * CHUNK:
         assert time.monotonic() < until
@@ -95,7 +95,7 @@ def whole_chunks_acknowledged(live):
 
 
 def check_prefix(movie: Movie, acknowledged, appended):
-    """The invariant: every acknowledged frame, exactly, once, in order; and nothing that never was."""
+    """Check that a movie has every acknowledged frame, once, in order, and no frame never appended."""
     stored = np.asarray(movie.counts[...])
     assert acknowledged <= len(stored) <= appended, (acknowledged, len(stored), appended)
     assert np.array_equal(stored, frames(0, len(stored)))
@@ -104,7 +104,7 @@ def check_prefix(movie: Movie, acknowledged, appended):
 
 
 def recovered(url, spool, acknowledged, appended, **options):
-    """Recover, check the invariant, and recover again: nothing changes."""
+    """Recover, check with :func:`check_prefix`, and check that a second recovery changes nothing."""
     where = spool if spool is not None and pending(spool) else url
     try:
         report = pg.recover(where, url=url if where == spool else None, **options)
@@ -121,7 +121,7 @@ def recovered(url, spool, acknowledged, appended, **options):
 
 
 def in_child(target, *args):
-    """Run in a forked process that may be killed; its connection and itself."""
+    """Call ``target`` in a forked process that may be killed; return its connection and the process."""
     here, there = PROCESSES.Pipe()
     process = PROCESSES.Process(target=target, args=(there, *args), daemon=True)
     process.start()
@@ -130,7 +130,7 @@ def in_child(target, *args):
 
 
 def told_until_end(connection, process, seconds=60.0):
-    """The last count that a child told before it ended."""
+    """Return the last count that a child sent before it ended."""
     last = 0
     while connection.poll(seconds):
         try:

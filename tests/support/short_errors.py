@@ -16,7 +16,7 @@ _FOLDERS = re.compile(r"(?:\b\w+:/)?(?:/[^\s/'\",:;()]+)+/")
 _LONG_WORD = re.compile(r"\S{61,}")
 
 TOO_LONG: list[str] = []
-"""Messages of errors that were made, and are too long."""
+"""Messages that are too long."""
 
 _init = PhotonError.__init__
 

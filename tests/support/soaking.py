@@ -1,4 +1,4 @@
-"""What a soak records: appends without end, while store, spool and process fail at random."""
+"""The recorder of a soak test: it appends without end while store and spool fail at random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.recordings import frames, settings
 
 
 def record_badly(connection, folder, name, spool, seed):
-    """Tells ``(frames acknowledged, faults so far)`` after every append, until it is killed."""
+    """Append until killed; send ``(frames acknowledged, faults so far)`` after each batch."""
     chance = random.Random(seed)
     fs = FaultyFileSystem(folder + "/store")
     live = pg.LiveWriter(

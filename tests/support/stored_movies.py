@@ -22,7 +22,7 @@ def movie(frames=11, height=6, width=7, seed=0):
 
 
 def without_manifest(folder):
-    """As another program, which knows neither manifest nor the attribute ``layout``, would leave it."""
+    """Remove the manifest and the attribute ``layout``, as a program that knows neither would write."""
     (folder / ".manifest.json").unlink()
     attributes = json.loads((folder / ".zattrs").read_text())
     del attributes["layout"]

@@ -1,4 +1,4 @@
-"""Movies and TIFF files of every kind that the sources read."""
+"""Movies, and files and objects of every type that the sources read, above all TIFF."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import zarr
 
 
 def make_movie(shape=(20, 12, 16), dtype="int16", seed=0):
-    """Noise around a ramp, negatives included where the dtype has them."""
+    """Make noise around a ramp, with negative values if the dtype has them."""
     dtype = np.dtype(dtype)
     values = np.random.default_rng(seed).normal(100, 150, shape) + np.arange(shape[0]).reshape(
         (-1,) + (1,) * (len(shape) - 1)
@@ -45,7 +45,7 @@ def write_scanimage(
     rois="{}",
     frame_text=None,
 ):
-    """A file as ScanImage lays it out: header block, then directory and pixels, page after page.
+    """Write a file as ScanImage does: a header block, then directory and pixels of each page.
 
     ``movie`` is (pages, H, W). ``metadata`` says where the channels are named:
     in the BigTIFF ``header`` block, in the ``software`` tag only, or in the
