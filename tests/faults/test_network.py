@@ -66,7 +66,7 @@ def test_a_recording_through_a_network_that_fails_by_chance(proxy, server, url, 
         assert live.acknowledged == 60
         while not live.status().frames_stored:
             time.sleep(0.01)
-        proxy.kinds = ("reset", "503", "lost")
+        proxy.modes = ("reset", "503", "lost")
     assert proxy.injected > 3
     check_prefix(pg.open(url, storage_options=options(server)), 60, 60)
     assert pg.verify(url, storage_options=options(server)).ok
@@ -139,7 +139,7 @@ def test_two_recordings_at_one_place_in_s3(server, url):
 def test_encode_through_a_network_that_fails_tells_and_can_be_repeated(proxy, server, url, fault):
     if fault == "cut" and "moto" in url:
         pytest.skip("moto stores what it got of a request that was cut off, which no real server does")
-    proxy.kinds, proxy.rate = (fault,), 0.5
+    proxy.modes, proxy.rate = (fault,), 0.5
     for attempt in range(6):
         try:
             pg.encode(

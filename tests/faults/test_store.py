@@ -24,7 +24,7 @@ from photon_gpu.errors import (
 from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import manifest
 from tests.support.faulty_disk import Failing
-from tests.support.faulty_filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
+from tests.support.faulty_filesystem import ERRORS, FAULTS, Chance, FaultyFileSystem, Script
 from tests.support.recordings import CHUNK, SHAPE, check_prefix, frames, in_child, record, recovered, settings
 from tests.support.threads import at_once
 
@@ -482,7 +482,7 @@ def test_a_local_disk_that_fails_now_and_then(memory_disk):
     check_prefix(pg.open(memory_disk / "m.zarr"), 80, 80)
 
 
-@pytest.mark.parametrize("fault", [k for k in KINDS if k != "slow"])
+@pytest.mark.parametrize("fault", [k for k in FAULTS if k != "slow"])
 @pytest.mark.parametrize("name", ["2.0.0", ".zarray", ".zattrs", ".manifest.json"])
 def test_encode_into_a_store_that_fails_leaves_no_movie_and_can_be_repeated(memory_disk, fault, name):
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, 0): fault}))

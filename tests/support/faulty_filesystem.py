@@ -25,22 +25,22 @@ ERRORS = {
     "reset": lambda path: ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
     "timeout": lambda path: TimeoutError("Read timeout on endpoint URL"),
 }
-KINDS = (*ERRORS, "slow", "lost", "torn")
+FAULTS = (*ERRORS, "slow", "lost", "torn")
 """``lost``: the operation succeeds, but its answer is lost. ``torn``: half is done before an error."""
 
 
 class Chance:
     """Each operation fails with probability ``rate``."""
 
-    def __init__(self, seed, rate, kinds=KINDS, operations=("write", "create", "read", "delete", "list")):
+    def __init__(self, seed, rate, faults=FAULTS, operations=("write", "create", "read", "delete", "list")):
         self._random = random.Random(seed)
-        self.rate, self._kinds, self._operations = rate, kinds, operations
+        self.rate, self._faults, self._operations = rate, faults, operations
         self._lock = threading.Lock()
 
     def __call__(self, operation, path):
         with self._lock:
             if operation in self._operations and self._random.random() < self.rate:
-                return self._random.choice(self._kinds)
+                return self._random.choice(self._faults)
         return None
 
 
@@ -161,4 +161,4 @@ def _put(path, value, create=False):
         os.replace(temporary, path)
 
 
-__all__ = ["ERRORS", "KINDS", "Chance", "FaultyFileSystem", "Script"]
+__all__ = ["ERRORS", "FAULTS", "Chance", "FaultyFileSystem", "Script"]

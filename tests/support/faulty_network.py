@@ -39,7 +39,7 @@ class Proxy:
         host, _, port = endpoint.partition(":")
         self.target, self.mode = (host, int(port)), "pass"
         self.chance, self.rate = random.Random(seed), 0.0
-        self.kinds = ("reset", "503", "lost", "cut", "slow")
+        self.modes = ("reset", "503", "lost", "cut", "slow")
         self.injected = 0
         self._server = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"127.0.0.1:{self._server.getsockname()[1]}"
@@ -62,7 +62,7 @@ class Proxy:
         if self.mode != "pass":
             mode = self.mode
         else:
-            mode = self.chance.choice(self.kinds) if self.chance.random() < self.rate else "pass"
+            mode = self.chance.choice(self.modes) if self.chance.random() < self.rate else "pass"
         self.injected += mode != "pass"
         return mode
 
