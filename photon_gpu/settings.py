@@ -61,6 +61,8 @@ class EncodeSettings:
         None means no attributes.
     with_decoder : bool
         Store the decoder in one file with the movie.
+    pyramid : int
+        Number of levels below the full resolution, of an OME-Zarr movie.
 
     Raises
     ------
@@ -93,6 +95,7 @@ class EncodeSettings:
     check: bool | str = True
     attributes: dict[str, Any] = field(default_factory=dict)
     with_decoder: bool = False
+    pyramid: int = 0
 
     def __post_init__(self) -> None:
         self._set("noise", checked_noise(self.noise))
@@ -113,6 +116,7 @@ class EncodeSettings:
         self._set("budget_bytes", int(bounded_number("budget_bytes", self.budget_bytes, 1, 1e18)))
         flag("trust_noise", self.trust_noise)
         flag("with_decoder", self.with_decoder)
+        self._set("pyramid", whole_number("pyramid", self.pyramid, 0))
         flag("accept_processed", self.accept_processed)
         attributes = {} if self.attributes is None else self.attributes
         if not isinstance(attributes, dict):

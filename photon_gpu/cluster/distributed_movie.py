@@ -11,7 +11,15 @@ from typing import Any
 from photon_gpu.check import failed_checks
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, lines_of
-from photon_gpu.cluster.work import Job, Prepared, Written, prepare, write_chunks, writing
+from photon_gpu.cluster.work import (
+    Job,
+    Prepared,
+    Written,
+    prepare,
+    write_chunks,
+    write_levels_of,
+    writing,
+)
 from photon_gpu.cluster.worker_sources import Frames, travelling
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -27,7 +35,9 @@ from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.claim import MARKER, Claim
+from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
+from photon_gpu.store.ome_zarr.pyramid import is_level_file
 from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise, ome_zarr
@@ -82,7 +92,13 @@ class MovieOnCluster:
                 _add(stages, ready.seconds)
                 ready = replace(ready, stored=_whole_shards(ready.stored, claim.target))
                 facts = ome_zarr.begin(
-                    claim.target, ready.group, ready.shape, ready.chunk, ready.dtype, ready.stored.files
+                    claim.target,
+                    ready.group,
+                    ready.shape,
+                    ready.chunk,
+                    ready.dtype,
+                    ready.stored.files,
+                    settings.pyramid,
                 )
                 claim.note(plan=ready.plan, **facts)
                 ready.settled.warn()
@@ -106,11 +122,12 @@ class MovieOnCluster:
                 files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
                 try:
                     blocks = self._all_chunks(job, here, files, crcs, stages, tick)
+                    levels = self._levels(job, files, ready.settled.attributes)
                 except BaseException:
                     self._give_up(claim, manifest.pack(files, frames=crcs) if resume else None)
                     raise
                 layout = layout_for(ready.encoding, get_backend(settings.backend))
-                stored = sum(size for size, _ in files.values())
+                stored = sum(size for size, _ in [*files.values(), *levels.values()])
                 lines = lines_of(layout, blocks, ready.shape[0])
                 refuse_inexact(storage.url, lines)
                 failed_checks.warn(storage.url, lines, stacklevel=1)
@@ -212,6 +229,24 @@ class MovieOnCluster:
                 listed = time.monotonic()
         run = folder.frames_of(min(job.sampled, default=0))  # This chunk also provides the run of frames.
         return sorted(blocks, key=lambda block: (block.frames[0] >= run.stop, -len(block.raw)))
+
+    def _levels(
+        self, job: Job, files: dict[str, list[Any]], attributes: dict[str, Any]
+    ) -> dict[str, list[Any]]:
+        """Have workers write the shards of all pyramid levels, and write what describes these levels."""
+        from distributed import as_completed
+
+        folder, storage = job.folder, job.folder.storage
+        if not isinstance(storage, OmeZarrStorage) or not self.settings.pyramid:
+            return {}
+        for shard in range(storage.grid.shard_count):
+            names = [folder.chunk_name(number) for number in storage.grid.numbers(shard)]
+            self._submit(write_levels_of, job, shard, {name: files[name] for name in names})
+        for future in as_completed(list(self._futures)):
+            storage.written |= self._result(future)
+        description = Description(folder.shape, folder.chunks, job.encoding, attributes)
+        storage.written |= ome_zarr.write_levels(storage, description, files, self.settings, shards=())
+        return {name: entry for name, entry in storage.written.items() if is_level_file(name)}
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
         """Yield chunks as workers finish them."""

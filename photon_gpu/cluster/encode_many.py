@@ -67,6 +67,7 @@ def encode_many(
     accept_processed: bool = False,
     check: bool = True,
     with_decoder: bool = False,
+    pyramid: int = 0,
     **source_options: Unpack[SourceOptions],
 ) -> ManyReport:
     """Encode many movies; on a cluster, any free worker encodes the next chunk.
@@ -109,7 +110,7 @@ def encode_many(
         warning is made an error, the movie counts as failed and is removed.
     step, layout, preset, predictor, compressor, dither, peaks, chunk_frames, backend, overwrite, trust_noise
         See :func:`photon_gpu.encode`; they apply to all movies.
-    accept_processed, storage_options, attributes, with_decoder
+    accept_processed, storage_options, attributes, with_decoder, pyramid
         See :func:`photon_gpu.encode`; they apply to all movies.
 
     Returns
@@ -132,8 +133,6 @@ def encode_many(
     (2, 20480)
     """
     targets = [in_container(destination(url, storage_options), None) for url in urls]
-    for target in targets:
-        check_options(target, with_decoder=with_decoder, overwrite=overwrite)
     models = _one_each(noise, len(sources))
     _check_targets(sources, targets)
     sources = [SourceRequest.of(source, source_options) for source in sources]
@@ -157,7 +156,10 @@ def encode_many(
         check=flag("check", check),
         attributes={} if attributes is None else attributes,
         with_decoder=with_decoder,
+        pyramid=pyramid,
     )
+    for target in targets:
+        check_options(target, shared, overwrite=overwrite)
     settings = [shared.replace(noise=model) for model in models]
     if at_once is not None:
         whole_number("at_once", at_once, 1)

@@ -29,6 +29,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.truncated import Truncation
 from photon_gpu.store import source_metadata
 from photon_gpu.store.claim import read_marker
+from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
 from photon_gpu.store.storage import Storage
@@ -137,7 +138,7 @@ def prepare(
         seconds=dict(stages.seconds),
         lost=movie.lost,
         truncation=movie.truncation,
-        group=ome_zarr.group_of(target, url.root, movie, recording, tuned.layout),
+        group=ome_zarr.group_of(target, url.root, movie, recording, tuned.layout, settings.pyramid),
     )
 
 
@@ -150,6 +151,15 @@ def write_chunks(job: Job, numbers: list[int], values: list[NDArray] | None = No
         name = storage.shard_path(numbers[0] // storage.grid.per_shard)
         written[-1] = replace(written[-1], container={name: storage.written[name]})
     return written
+
+
+def write_levels_of(job: Job, shard: int, files: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Write this shard of all pyramid levels from stored chunks, and return the manifest entries."""
+    folder = job.folder
+    description = Description(folder.shape, folder.chunks, job.encoding, {})
+    with _counted_as_writing(job.token):
+        check_claim(folder.storage, job.token)
+        return ome_zarr.write_levels(folder.storage, description, files, job.settings, [shard])
 
 
 def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:

@@ -238,9 +238,7 @@ class LiveWriter:
             settings = settings.replace(axes=recording.axes)
         self.config = config = LiveConfig.of(settings, frame_shape, dtype)
         recording = self._without_times(recording)
-        check_container(
-            self._storage, recording, 1 + len(config.frame_shape), with_decoder=settings.with_decoder
-        )
+        check_container(self._storage, recording, (1, *config.frame_shape), settings)
         attributes = source_metadata.with_recording(attributes, recording)
         model = resolve_noise(noise, config.layout, storage_options)
         if isinstance(model, tuple):

@@ -79,6 +79,7 @@ def own_names(
             right_axes = name[0] == "." or name.count(".") + 1 == dimensions
             if number is not None and number < count and right_axes:
                 own.add(name)
+    own |= storage.level_names(present) if own else set()
     return own & present
 
 

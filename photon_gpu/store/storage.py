@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, wraps
 from pathlib import Path
@@ -296,6 +296,10 @@ class Storage:
             self.fs.rm_file(self.path(name))
         except FileNotFoundError:
             return
+
+    def level_names(self, names: Collection[str]) -> set[str]:
+        """Return those of these names that are files of pyramid levels; only ``ome-zarr`` has any."""
+        return set()
 
     def delete_for_certain(self, name: str) -> None:
         """Delete one file and check that it is gone: a missing bucket looks like a missing file."""

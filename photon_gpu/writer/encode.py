@@ -31,6 +31,7 @@ from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
+from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_files import DECODER, decoder_program
 from photon_gpu.store.ome_zarr.storage import in_container
 from photon_gpu.store.source_metadata import with_recording
@@ -74,6 +75,7 @@ def encode(
     delete_source: bool = False,
     with_decoder: bool = False,
     container: str | None = None,
+    pyramid: int = 0,
     **source_options: Unpack[SourceOptions],
 ) -> EncodeReport:
     """Store a movie at a fraction of its size; only detail far below its noise is lost.
@@ -153,6 +155,9 @@ def encode(
         ``"folder"`` is a Zarr v2 array; ``"ome-zarr"`` an OME-Zarr 0.5 image (Zarr v3) in shards, whose name
         ends in ``.ome.zarr``. Default: what the name implies. An OME-Zarr movie keeps the compressed bytes of
         a shard in memory, of 250 MB of raw frames or one chunk; ``resume`` keeps whole shards.
+    pyramid : int
+        Number of further levels of an OME-Zarr movie, for viewers: each has half of the rows and columns of
+        the one before, averaged over counts. They are written from the stored chunks once all are there.
     **source_options
         Options of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
         ``frames``, ``missing``, ``dataset``, ``series``, ...
@@ -199,6 +204,7 @@ def encode(
         check=check,
         attributes={} if attributes is None else attributes,
         with_decoder=with_decoder,
+        pyramid=pyramid,
     )
     return encode_with(
         settings,
@@ -236,8 +242,8 @@ def encode_with(
         check_container(
             storage,
             movie.recording,
-            len(movie.shape),
-            with_decoder=settings.with_decoder,
+            movie.shape,
+            settings,
             overwrite=overwrite,
         )
         accepted = accept(movie, storage, settings)
@@ -267,9 +273,17 @@ def encode_with(
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )
-            group = ome_zarr.group_of(claim.target, storage.root, movie, recording, layout)
+            group = ome_zarr.group_of(
+                claim.target, storage.root, movie, recording, layout, settings.pyramid
+            )
             facts = ome_zarr.begin(
-                claim.target, group, movie.shape, scheduler.chunk, movie.dtype, tuned.stored.files
+                claim.target,
+                group,
+                movie.shape,
+                scheduler.chunk,
+                movie.dtype,
+                tuned.stored.files,
+                settings.pyramid,
             )
             checker = Checker(mode, layout, claim.target, movie, scheduler.chunk) if mode else None
             scheduler.check = checker.chunk if checker else None
@@ -298,6 +312,19 @@ def encode_with(
                         texts = metadata.texts(
                             movie.shape, scheduler.chunk, layout, settled.attributes, failed
                         )
+                if settings.pyramid:
+                    scheduler.wait_until_written()
+                    tell_stage(progress, "averaging pyramid levels")
+                    at_once = min(threads, scheduler.in_flight) - 1  # beside this thread
+                    with stages.timed("pyramid"), Pool("photon-average", max(1, at_once)) as averagers:
+                        levels = ome_zarr.write_levels(
+                            claim.target,
+                            Description(movie.shape, scheduler.chunk, layout.encoding, settled.attributes),
+                            scheduler.files,
+                            settings,
+                            run=averagers.map if at_once else map,
+                        )
+                    stored += sum(size for size, _ in levels.values())
                 if movie.truncation is not None:
                     movie.truncation.refuse_growth()
                 stored += finish(

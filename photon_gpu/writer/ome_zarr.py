@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ from numpy.typing import DTypeLike
 
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.recording import Recording
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
+from photon_gpu.store.metadata import Description
+from photon_gpu.store.ome_zarr.averages import Averages, Run
 from photon_gpu.store.ome_zarr.metadata import group_json, ome_axes
+from photon_gpu.store.ome_zarr.pyramid import Pyramid, check_pyramid
 from photon_gpu.store.ome_zarr.shards import ShardGrid
 from photon_gpu.store.ome_zarr.storage import SUFFIX, OmeZarrStorage
 from photon_gpu.store.storage import Storage
@@ -21,7 +26,12 @@ _DARK, _BRIGHT = 0.1, 99.9  # percentiles of one frame that the contrast limits 
 
 
 def check_container(
-    storage: Storage, recording: Recording, dimensions: int, *, with_decoder: bool, overwrite: bool = False
+    storage: Storage,
+    recording: Recording,
+    shape: tuple[int, ...],
+    settings: EncodeSettings,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Refuse what the container of a destination cannot do.
 
@@ -31,14 +41,19 @@ def check_container(
         The container is ``ome-zarr``, and the movie's axes or an option do not fit it.
     """
     if isinstance(storage, OmeZarrStorage):
-        ome_axes(recording, dimensions)
-    check_options(storage, with_decoder=with_decoder, overwrite=overwrite)
+        check_pyramid(settings.pyramid, ome_axes(recording, len(shape)), shape)
+    check_options(storage, settings, overwrite=overwrite)
 
 
-def check_options(storage: Storage, *, with_decoder: bool, overwrite: bool) -> None:
+def check_options(storage: Storage, settings: EncodeSettings, *, overwrite: bool) -> None:
     """Refuse options that the container of a destination does not have."""
+    if settings.pyramid and not isinstance(storage, OmeZarrStorage):
+        raise InvalidInputError(
+            f"{storage.url}: pyramid is {settings.pyramid}, and a movie in a folder has no levels; give a name "
+            f"that ends in {SUFFIX}"
+        )
     refused = {
-        "with_decoder": (with_decoder, "the decoder in one file reads folders"),
+        "with_decoder": (settings.with_decoder, "the decoder in one file reads folders"),
         "overwrite": (overwrite and not storage.local, "delete the movie at this URL first"),
     }
     for option, (requested, remedy) in refused.items():
@@ -49,7 +64,9 @@ def check_options(storage: Storage, *, with_decoder: bool, overwrite: bool) -> N
             )
 
 
-def group_of(storage: Storage, name: str, movie: Source, recording: Recording, layout: Layout) -> bytes:
+def group_of(
+    storage: Storage, name: str, movie: Source, recording: Recording, layout: Layout, pyramid: int
+) -> bytes:
     """Return ``zarr.json`` of the group of a movie called ``name``; empty if it goes to a folder."""
     if not isinstance(storage, OmeZarrStorage):
         return b""
@@ -59,7 +76,7 @@ def group_of(storage: Storage, name: str, movie: Source, recording: Recording, l
     if layout.encoding.layout == "plain":
         top = 0.0
     image = name.rstrip("/").split("/")[-1].removesuffix(SUFFIX)
-    return group_json(image, axes, recording, window, top)
+    return group_json(image, axes, recording, window, top, pyramid)
 
 
 def begin(
@@ -69,8 +86,9 @@ def begin(
     chunk: tuple[int, ...],
     dtype: DTypeLike,
     files: dict[str, list[Any]],
+    pyramid: int,
 ) -> dict[str, Any]:
-    """Tell the destination its shards and its group, before the first chunk.
+    """Tell the destination its shards, its group and its levels, before the first chunk.
 
     Parameters
     ----------
@@ -88,7 +106,50 @@ def begin(
     """
     if not isinstance(storage, OmeZarrStorage):
         return {}
-    return storage.begin(ShardGrid.of(shape, chunk, np.dtype(dtype).itemsize), group, files)
+    return storage.begin(ShardGrid.of(shape, chunk, np.dtype(dtype).itemsize), group, files, pyramid)
+
+
+def write_levels(
+    storage: Storage,
+    description: Description,
+    files: Mapping[str, Sequence[Any]],
+    settings: EncodeSettings,
+    shards: Sequence[int] | None = None,
+    run: Run = map,
+) -> dict[str, list[Any]]:
+    """Average the stored chunks, write the further levels of a movie, and return their manifest entries.
+
+    Parameters
+    ----------
+    files : dict
+        Manifest entries of the chunks.
+    shards : sequence of int, optional
+        Write these shards of the levels only; ``zarr.json`` of the levels are written if there are none.
+    run : callable, optional
+        Runs the work on several chunks.
+    """
+    if not isinstance(storage, OmeZarrStorage) or not settings.pyramid:
+        return {}
+    pyramid = Pyramid(storage.grid, settings.pyramid)
+    averages = Averages(storage, description, pyramid, files)
+    written = []
+    for shard in range(storage.grid.shard_count) if shards is None else shards:
+        written += _stored(storage, averages.shard(shard, run), settings)
+    if not shards:
+        written += _stored(storage, averages.metadata(), settings)
+    return {name: storage.written[name] for name in written}
+
+
+def _stored(storage: OmeZarrStorage, content: Mapping[str, bytes], settings: EncodeSettings) -> list[str]:
+    """Write files, read them back if that is asked for, and return their names."""
+    for name, data in content.items():
+        storage.write_container(name, data)
+        if settings.check in (True, "full") and storage.read_stored(name) != data:
+            raise CorruptDataError(
+                f"{storage.url}: {name} reads back other bytes than were written; the disk or the store "
+                "altered them: nothing was kept"
+            )
+    return list(content)
 
 
 def _contrast(movie: Source, layout: Layout, axes: str) -> list[tuple[float, float]]:

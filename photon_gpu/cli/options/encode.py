@@ -115,6 +115,16 @@ WithDecoder = Annotated[
         help="Store photon_decode.py in DST, which decodes it with Python, NumPy and zstandard alone.",
     ),
 ]
+Pyramid = Annotated[
+    int,
+    typer.Option(
+        parser=read_whole,
+        metavar="N",
+        help="DST.ome.zarr: number of further levels for viewers, each averaged over 2 x 2 pixels of the "
+        "one before.",
+        show_default="0",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +147,7 @@ class EncodeOptions:
     attribute: Attribute = None
     check: EncodeCheck = "on"
     with_decoder: WithDecoder = False
+    pyramid: Pyramid = 0
     backend: Backend = "auto"
     workers: Workers = None
 

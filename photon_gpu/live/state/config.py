@@ -23,7 +23,7 @@ OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY, CHANNELS_KEY, ACCEPTED_KEY
 """Keys of ``.zattrs`` that only recordings have."""
 
 _FEWEST_CHUNKS = 3  # one that fills, one that is being encoded, one that is ready
-_NOT_KEPT = ("noise", "backend", "workers", "budget_bytes", "attributes", "with_decoder")
+_NOT_KEPT = ("noise", "backend", "workers", "budget_bytes", "attributes", "with_decoder", "pyramid")
 """Settings that the config in the spool leaves out: they concern the process, or are saved elsewhere."""
 
 _SINCE = {"axes": None, "accept_processed": False, "peaks": "auto"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording, axis_names
+from photon_gpu.store.ome_zarr.pyramid import level_entry
 from photon_gpu.store.ome_zarr.shards import ShardGrid
 
 OME_VERSION = "0.5"
@@ -53,7 +55,12 @@ def ome_axes(recording: Recording, dimensions: int) -> str:
 
 
 def group_json(
-    name: str, axes: str, recording: Recording, window: Sequence[tuple[float, float]] = (), top: float = 0.0
+    name: str,
+    axes: str,
+    recording: Recording,
+    window: Sequence[tuple[float, float]] = (),
+    top: float = 0.0,
+    pyramid: int = 0,
 ) -> bytes:
     """Return ``zarr.json`` of the group.
 
@@ -69,6 +76,8 @@ def group_json(
         Contrast limits of each channel. Without them no ``omero`` is written.
     top : float
         Greatest value that the array can hold.
+    pyramid : int
+        Number of levels below the full resolution.
     """
     described = []
     scale = []
@@ -80,7 +89,7 @@ def group_json(
         axis = {"name": letter, "type": _TYPES[letter]}
         described.append({**axis, "unit": unit} if unit in _LENGTHS or unit == "second" else axis)
         scale.append(float(size))
-    levels = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    levels = [level_entry(number, axes, scale) for number in range(pyramid + 1)]
     ome: dict[str, Any] = {
         "version": OME_VERSION,
         "multiscales": [{"name": name, "axes": described, "datasets": levels}],
@@ -106,13 +115,31 @@ def array_json(array: bytes, attributes: bytes, grid: ShardGrid) -> bytes:
     old, words = json.loads(array), json.loads(attributes)
     compressor, filters = old["compressor"], old["filters"]
     dtype = np.dtype(old["dtype"])
-    if filters:
-        serializer = {"name": CODEC, "configuration": {k: v for k, v in filters[0].items() if k != "id"}}
-    else:
-        endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
-        serializer = {"name": "bytes", **endian}
+    photon = [{"name": CODEC, "configuration": {k: v for k, v in one.items() if k != "id"}} for one in filters or ()]
+    grid = replace(grid, shape=tuple(old["shape"]), chunks=tuple(old["chunks"]))
+    data = _array(grid, dtype, compressor, photon, words.get("_ARRAY_DIMENSIONS"), words)
+    if folder_files(data, "") != (array, attributes):
+        raise PhotonError("the metadata of this movie cannot be stored as OME-Zarr; use container='folder'")
+    return data
+
+
+def level_json(grid: ShardGrid, dtype: np.dtype, compressor: dict[str, Any], names: Sequence[str] | None) -> bytes:
+    """Return ``zarr.json`` of a pyramid level, whose codecs every reader of Zarr v3 has."""
+    return _array(grid, dtype, compressor, [], names, {})
+
+
+def _array(
+    grid: ShardGrid,
+    dtype: np.dtype,
+    compressor: dict[str, Any],
+    photon: list[dict[str, Any]],
+    names: Sequence[str] | None,
+    attributes: dict[str, Any],
+) -> bytes:
+    """Return ``zarr.json`` of an array in shards; ``photon`` holds the codec of ``compact``, if it is used."""
+    endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
     blosc = {
-        "typesize": 1 if filters else dtype.itemsize,
+        "typesize": 1 if photon else dtype.itemsize,
         "cname": compressor["cname"],
         "clevel": compressor["clevel"],
         "shuffle": _SHUFFLES[compressor["shuffle"]],
@@ -120,28 +147,25 @@ def array_json(array: bytes, attributes: bytes, grid: ShardGrid) -> bytes:
     }
     index_codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
     sharding = {
-        "chunk_shape": old["chunks"],
-        "codecs": [serializer, {"name": "blosc", "configuration": blosc}],
+        "chunk_shape": grid.chunks,
+        "codecs": [*(photon or [{"name": "bytes", **endian}]), {"name": "blosc", "configuration": blosc}],
         "index_codecs": index_codecs,
         "index_location": "end",
     }
-    outer = [old["chunks"][0] * grid.per_shard, *old["chunks"][1:]]
+    outer = [grid.chunks[0] * grid.per_shard, *grid.chunks[1:]]
     content = {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": old["shape"],
+        "shape": grid.shape,
         "data_type": dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": outer}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0.0 if dtype.kind == "f" else 0,
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        "dimension_names": words.get("_ARRAY_DIMENSIONS"),
-        "attributes": words,
+        "dimension_names": names,
+        "attributes": attributes,
     }
-    data = _dump({key: value for key, value in content.items() if value is not None})
-    if folder_files(data, "") != (array, attributes):
-        raise PhotonError("the metadata of this movie cannot be stored as OME-Zarr; use container='folder'")
-    return data
+    return _dump({key: value for key, value in content.items() if value is not None})
 
 
 def folder_files(data: bytes, url: str) -> tuple[bytes, bytes]:

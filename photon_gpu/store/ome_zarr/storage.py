@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,14 @@ from photon_gpu.store.ome_zarr.grids import (
     shards_of_manifest,
 )
 from photon_gpu.store.ome_zarr.metadata import array_json, folder_files, load
+from photon_gpu.store.ome_zarr.pyramid import (
+    PYRAMID,
+    Pyramid,
+    is_level_file,
+    levels_in,
+    levels_of_group,
+    levels_of_marker,
+)
 from photon_gpu.store.ome_zarr.shards import INDEX_ENTRY_BYTES, ShardGrid, pack_index, places, unpack_index
 from photon_gpu.store.storage import LARGEST_FILE, Storage, store_errors
 
@@ -79,7 +87,11 @@ class OmeZarrStorage(Storage):
         return _again, (self.fs, self.root, self.write_options, self.store, self._grid)
 
     def begin(
-        self, grid: ShardGrid, group: bytes, files: Mapping[str, Sequence[Any]] | None = None
+        self,
+        grid: ShardGrid,
+        group: bytes,
+        files: Mapping[str, Sequence[Any]] | None = None,
+        pyramid: int = 0,
     ) -> dict[str, Any]:
         """Set what a writer must know before its first chunk.
 
@@ -91,12 +103,16 @@ class OmeZarrStorage(Storage):
             ``zarr.json`` of the group.
         files : dict, optional
             Manifest entries of chunks that are stored already and are kept.
+        pyramid : int
+            Number of further levels. Those of an earlier encode are deleted.
 
         Returns
         -------
         dict
             What the marker of the writer must say.
         """
+        for name in self.level_names(self.names()):
+            self.delete(name)
         begun = self._grid
         if begun is None or (begun.shape, begun.chunks) != (grid.shape, grid.chunks):
             self._grid = grid
@@ -104,7 +120,7 @@ class OmeZarrStorage(Storage):
         for name, listed in (files or {}).items():
             if (number := chunk_number(name)) is not None:
                 self._kept[number] = list(listed)
-        return marker_facts(self.grid)
+        return {**marker_facts(self.grid), **({PYRAMID: pyramid} if pyramid else {})}
 
     def keep_chunks_apart(self) -> None:
         """Write chunks as files of their own from now on, as a recording does; :meth:`join` ends that."""
@@ -258,6 +274,27 @@ class OmeZarrStorage(Storage):
                 folder.rmdir()
             except OSError:
                 return
+
+    def level_names(self, names: Collection[str]) -> set[str]:
+        """Return those of these names that are files of the levels which the movie has, or which are written."""
+        levels = {name for name in names if name[0] == "/" and is_level_file(name[1:])}
+        pyramid = self.pyramid if levels else None
+        return {name for name in levels if pyramid is not None and pyramid.holds(name[1:])}
+
+    @property
+    def pyramid(self) -> Pyramid | None:
+        """The further levels that the group, the marker of a writer, or the manifest names; None if none does."""
+        sources: dict[str, Callable[[bytes, str], int]] = {
+            ARRAY: levels_of_group,
+            MARKER: levels_of_marker,
+            manifest.NAME: lambda data, url: levels_in(manifest.read(data, url).container),
+        }
+        count = 0
+        for name, levels_of in sources.items():
+            with suppress(PhotonError, FileNotFoundError):
+                count = max(count, levels_of(super().read(name), self.url))
+        grid = self._grid or self._find_grid()
+        return Pyramid(grid, count) if count and grid is not None else None
 
     def index(self, shard: int) -> list[tuple[int, int] | None]:
         """Return offset and size of each chunk of a shard; they are read once."""
@@ -481,8 +518,14 @@ class OmeZarrStorage(Storage):
 
     def write_shard(self, shard: int, pieces: Sequence[bytes]) -> None:
         """Write or replace a shard that consists of these chunks."""
-        name = self.shard_path(shard)
-        parts = [*pieces, pack_index([len(piece) for piece in pieces], self.grid.per_shard)]
+        self.write_container(
+            self.shard_path(shard), *pieces, pack_index([len(piece) for piece in pieces], self.grid.per_shard)
+        )
+        with self._lock:
+            self._indexes.pop(shard, None)
+
+    def write_container(self, name: str, *parts: bytes) -> None:
+        """Write or replace a file by its path below the group, and note its manifest entry."""
         crc = 0
         for part in parts:
             crc = crc32(part, crc)
@@ -494,7 +537,6 @@ class OmeZarrStorage(Storage):
                 self.fs.pipe_file(path, b"".join(parts), **self.write_options)
         with self._lock:
             self.written[name] = [sum(map(len, parts)), f"{crc:08x}"]
-            self._indexes.pop(shard, None)
 
 
 def movie_storage(
