@@ -38,6 +38,7 @@ UNUSUAL = {
     "check": False,
     "attributes": {"animal": 7},
     "with_decoder": True,
+    "pyramid": 3,
 }
 
 DARK = EncodeSettings(noise="auto", layout="compact", peaks=2)
@@ -177,7 +178,7 @@ def test_settings_survive_json():
         assert EncodeSettings.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     assert set(UNUSUAL) == {one.name for one in fields(EncodeSettings)}, "a new setting belongs in this test"
     recording = RecordSettings(
-        **UNUSUAL, durability="frame", on_full="raise", queue_bytes=1e9, close_seconds=1
+        **UNUSUAL | {"pyramid": 0}, durability="frame", on_full="raise", queue_bytes=1e9, close_seconds=1
     )
     assert RecordSettings.from_dict(json.loads(json.dumps(recording.to_dict()))) == recording
 

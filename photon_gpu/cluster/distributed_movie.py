@@ -35,7 +35,6 @@ from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.claim import MARKER, Claim
-from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.ome_zarr.pyramid import is_level_file
 from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
@@ -122,7 +121,7 @@ class MovieOnCluster:
                 files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
                 try:
                     blocks = self._all_chunks(job, here, files, crcs, stages, tick)
-                    levels = self._levels(job, files, ready.settled.attributes)
+                    levels = self._levels(job, files, ready)
                 except BaseException:
                     self._give_up(claim, manifest.pack(files, frames=crcs) if resume else None)
                     raise
@@ -230,9 +229,7 @@ class MovieOnCluster:
         run = folder.frames_of(min(job.sampled, default=0))  # This chunk also provides the run of frames.
         return sorted(blocks, key=lambda block: (block.frames[0] >= run.stop, -len(block.raw)))
 
-    def _levels(
-        self, job: Job, files: dict[str, list[Any]], attributes: dict[str, Any]
-    ) -> dict[str, list[Any]]:
+    def _levels(self, job: Job, files: dict[str, list[Any]], ready: Prepared) -> dict[str, list[Any]]:
         """Have workers write the shards of all pyramid levels, and write what describes these levels."""
         from distributed import as_completed
 
@@ -244,7 +241,9 @@ class MovieOnCluster:
             self._submit(write_levels_of, job, shard, {name: files[name] for name in names})
         for future in as_completed(list(self._futures)):
             storage.written |= self._result(future)
-        description = Description(folder.shape, folder.chunks, job.encoding, attributes)
+        layout = layout_for(job.encoding, get_backend(self.settings.backend))
+        texts = metadata.texts(folder.shape, folder.chunks, layout, ready.settled.attributes)
+        description = metadata.describe(texts[metadata.ARRAY], texts[metadata.ATTRIBUTES], storage.url)
         storage.written |= ome_zarr.write_levels(storage, description, files, self.settings, shards=())
         return {name: entry for name, entry in storage.written.items() if is_level_file(name)}
 

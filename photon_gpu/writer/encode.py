@@ -31,7 +31,6 @@ from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
-from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_files import DECODER, decoder_program
 from photon_gpu.store.ome_zarr.storage import in_container
 from photon_gpu.store.source_metadata import with_recording
@@ -273,9 +272,7 @@ def encode_with(
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )
-            group = ome_zarr.group_of(
-                claim.target, storage.root, movie, recording, layout, settings.pyramid
-            )
+            group = ome_zarr.group_of(claim.target, storage.root, movie, recording, layout, settings.pyramid)
             facts = ome_zarr.begin(
                 claim.target,
                 group,
@@ -319,7 +316,7 @@ def encode_with(
                     with stages.timed("pyramid"), Pool("photon-average", max(1, at_once)) as averagers:
                         levels = ome_zarr.write_levels(
                             claim.target,
-                            Description(movie.shape, scheduler.chunk, layout.encoding, settled.attributes),
+                            metadata.describe(texts[metadata.ARRAY], texts[metadata.ATTRIBUTES], storage.url),
                             scheduler.files,
                             settings,
                             run=averagers.map if at_once else map,

@@ -49,8 +49,8 @@ def check_options(storage: Storage, settings: EncodeSettings, *, overwrite: bool
     """Refuse options that the container of a destination does not have."""
     if settings.pyramid and not isinstance(storage, OmeZarrStorage):
         raise InvalidInputError(
-            f"{storage.url}: pyramid is {settings.pyramid}, and a movie in a folder has no levels; give a name "
-            f"that ends in {SUFFIX}"
+            f"{storage.url}: pyramid is {settings.pyramid}, and a movie in a folder has no levels; give "
+            f"a name that ends in {SUFFIX}"
         )
     refused = {
         "with_decoder": (settings.with_decoder, "the decoder in one file reads folders"),

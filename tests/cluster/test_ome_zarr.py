@@ -12,6 +12,8 @@ from photon_gpu.store.ome_zarr import shards
 from tests.support.clusters import SETTINGS, stored
 from tests.support.deadly import Deadly
 
+OPTIONS = {**SETTINGS, "pyramid": 1}
+
 
 @pytest.fixture(autouse=True)
 def three_chunks_in_a_shard(monkeypatch):
@@ -20,7 +22,7 @@ def three_chunks_in_a_shard(monkeypatch):
 
 @pytest.fixture
 def expected(counts, tmp_path):
-    pg.encode(counts, tmp_path / "one" / "m.ome.zarr", **SETTINGS)
+    pg.encode(counts, tmp_path / "one" / "m.ome.zarr", **OPTIONS)
     return stored(tmp_path / "one" / "m.ome.zarr")
 
 
@@ -30,7 +32,7 @@ def test_a_killed_worker_costs_its_shard_and_every_source_gives_the_bytes_of_one
     deadly = Deadly(tmp_path, on_disk, killer=85)
     sources = [deadly, counts, da.from_array(counts, chunks=(60, 40, 48))]
     urls = [tmp_path / str(number) / "m.ome.zarr" for number in range(len(sources))]
-    report = encode_many(sources, urls, client=client, **SETTINGS)
+    report = encode_many(sources, urls, client=client, **OPTIONS)
     assert report.lost_workers == 1
     for url in urls:
         assert stored(url) == expected
@@ -40,10 +42,10 @@ def test_resume_goes_on_from_whole_shards(client, on_disk, expected, tmp_path):
     url = tmp_path / "m.ome.zarr"
     with pytest.raises(BatchError):
         broken = Deadly(tmp_path, on_disk, broken=190)
-        encode_many([broken], [url], client=client, resume=True, **SETTINGS)
+        encode_many([broken], [url], client=client, resume=True, **OPTIONS)
     (tmp_path / "reads").unlink()
     mended = Deadly(tmp_path, on_disk)
-    report = encode_many([mended], [url], client=client, resume=True, **SETTINGS)
+    report = encode_many([mended], [url], client=client, resume=True, **OPTIONS)
     (note,) = report.reports[0].notes
     kept = int(note.split()[0])
     assert note.endswith("chunks were there already, and whole")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from photon_gpu.check.integrity.result import Problem
 from photon_gpu.errors import PhotonError
 from photon_gpu.store import manifest
 from photon_gpu.store.manifest import Manifest
+from photon_gpu.store.ome_zarr.pyramid import is_level_file
 from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, OmeZarrStorage
 from photon_gpu.store.storage import Storage
 
@@ -16,7 +18,8 @@ def container_problems(storage: Storage, index: Manifest | None, *, unfinished: 
     """Yield the problems of the stored files themselves, compared with the manifest.
 
     Chunks are checked one by one like those of a folder, and so are the texts of ``.zarray`` and
-    ``.zattrs``. What is left are other words of ``zarr.json``, and bytes of a shard outside its chunks.
+    ``.zattrs``. What is left are other words of ``zarr.json``, bytes of a shard outside its chunks, and the
+    files of further levels, which :func:`photon_gpu.repair` averages again.
     """
     if not isinstance(storage, OmeZarrStorage) or index is None:
         return
@@ -28,16 +31,27 @@ def container_problems(storage: Storage, index: Manifest | None, *, unfinished: 
     sizes = storage.sizes()
     for name, entry in index.container.items():
         if name not in sizes:
-            continue  # reported as missing chunks or metadata
-        if name in (GROUP_JSON, ARRAY_JSON):
-            if (actual := manifest.entry(storage.read_stored(name))) != entry:
-                detail = f"{actual[0]:,} bytes with CRC {actual[1]}, written as {entry[0]:,} with {entry[1]}"
+            if is_level_file(name):
+                yield Problem(kind="missing", name=name, detail="part of a pyramid level; no frame needs it")
+            continue  # others are reported as missing chunks or metadata
+        if name in (GROUP_JSON, ARRAY_JSON) or is_level_file(name):
+            if detail := _difference(storage, name, entry):
                 yield Problem(kind="altered", name=name, detail=detail)
         elif sizes[name] != entry[0]:
             detail = f"{sizes[name]:,} bytes of {entry[0]:,}"
             yield Problem(kind="truncated" if sizes[name] < entry[0] else "altered", name=name, detail=detail)
         elif detail := _shard_problem(storage, name, entry[0], index):
             yield Problem(kind="altered", name=name, detail=detail)
+
+
+def _difference(storage: OmeZarrStorage, name: str, entry: list[Any]) -> str:
+    try:
+        actual = manifest.entry(storage.read_stored(name))
+    except (PhotonError, OSError) as error:
+        return str(error)
+    if actual == entry:
+        return ""
+    return f"{actual[0]:,} bytes with CRC {actual[1]}, written as {entry[0]:,} with {entry[1]}"
 
 
 def _shard_problem(storage: OmeZarrStorage, name: str, size: int, index: Manifest) -> str:

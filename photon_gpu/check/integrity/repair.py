@@ -14,7 +14,12 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.integrity.ome_zarr_repair import ShardRepair, container_entries, stored_metadata
+from photon_gpu.check.integrity.ome_zarr_repair import (
+    LevelRepair,
+    ShardRepair,
+    container_entries,
+    stored_metadata,
+)
 from photon_gpu.check.integrity.result import Problem, Verification
 from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.dispatch import get_backend
@@ -330,10 +335,13 @@ class _Work:
     def _manifest(
         self, bad: set[str], new: dict[str, list[Any]], damaged: set[int], description: Description
     ) -> None:
-        """Write the manifest if it is damaged, or if chunks were encoded to other bytes."""
+        """Write damaged levels, and the manifest if it is damaged, or if chunks or levels got other bytes."""
+        if self.index is not None:
+            levels_changed = self._levels(bad, {**self.index.files, **new}, description)
         if manifest.NAME not in bad:
-            if new and self.index is not None:
-                self._index({**self.index.files, **new}, "with the chunks encoded again")
+            if self.index is not None and (new or levels_changed):
+                what = "chunks encoded again" if new else "levels averaged again"
+                self._index({**self.index.files, **new}, f"with the {what}")
             return
         restored = {name for name, _ in self.restored}
         if any(description.chunk_name(n) not in restored for n in damaged):
@@ -351,7 +359,19 @@ class _Work:
             entries[name] = manifest.entry(data)
         proof = "equals the source" if self.compared else "shows by itself that it is whole and in its place"
         entries.update(self._records(description))
+        self._levels(bad, None, description)
         self._index(entries, f"made anew from the files: every chunk {proof}")
+
+    def _levels(self, bad: set[str], files: dict[str, list[Any]] | None, description: Description) -> bool:
+        """Average damaged levels again; return whether a file got other bytes than the manifest lists."""
+        if not isinstance(self.storage, OmeZarrStorage):
+            return False
+        container = {} if self.index is None else self.index.container
+        levels = LevelRepair(self.storage, description, files, container)
+        restored, left = levels.write(bad)
+        self.restored += restored
+        self.left += left
+        return levels.changed
 
     def _source_metadata(self, bad: set[str]) -> None:
         """Restore the source's metadata from the source, where that gives the bytes that were written."""

@@ -231,6 +231,7 @@ class Check:
         """Report missing chunks and files that are not part of the movie."""
         expected = self._expected(chunks)
         stored = {f"/{name}" for name in self.index.container} if self.index else set()
+        stored |= self.storage.level_names(self.names)
         for name in sorted(self.names - expected - stored - {manifest.NAME, ARRAY, ATTRIBUTES}):
             if name == MARKER:
                 self._add("unfinished", name, "another process is writing here, or was killed while writing")

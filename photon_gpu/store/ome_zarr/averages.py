@@ -23,8 +23,8 @@ from photon_gpu.store.storage import Storage
 
 _COMPRESSOR = Compressor()
 _FRAMES_AT_ONCE = 8  # few enough to stay in the cache of a core
-_ROUND_UP_FROM = np.array([[7, 3], [1, 5]]) / 8.0
-"""What is added before rounding down, by row and column: averages of neighbours keep the mean light."""
+_DITHER = (np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) + 0.5) / 16.0
+"""What is added before rounding down, by row and column, so that dark regions keep their mean light."""
 
 Run = Callable[[Callable[[int], list[bytes]], Iterable[int]], Iterable[list[bytes]]]
 """``map``, or what runs calls in several threads and returns the results in order."""
@@ -130,6 +130,6 @@ def _rounded(means: NDArray, encoding: Encoding, level: int, dtype: np.dtype) ->
         return np.rint(means / np.ldexp(1.0, exponents)) * np.ldexp(1.0, exponents) if step else means
     width = np.ldexp(1.0, np.maximum(exponents, 0))
     rows, columns = means.shape[-2:]
-    pattern = np.tile(_ROUND_UP_FROM, (-(-rows // 2), -(-columns // 2)))[:rows, :columns]
+    pattern = np.tile(_DITHER, (-(-rows // 4), -(-columns // 4)))[:rows, :columns]
     limits = np.iinfo(dtype)
     return np.clip(np.floor(means / width + pattern) * width, limits.min, limits.max)

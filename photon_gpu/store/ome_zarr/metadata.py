@@ -115,7 +115,9 @@ def array_json(array: bytes, attributes: bytes, grid: ShardGrid) -> bytes:
     old, words = json.loads(array), json.loads(attributes)
     compressor, filters = old["compressor"], old["filters"]
     dtype = np.dtype(old["dtype"])
-    photon = [{"name": CODEC, "configuration": {k: v for k, v in one.items() if k != "id"}} for one in filters or ()]
+    photon = [
+        {"name": CODEC, "configuration": {k: v for k, v in one.items() if k != "id"}} for one in filters or ()
+    ]
     grid = replace(grid, shape=tuple(old["shape"]), chunks=tuple(old["chunks"]))
     data = _array(grid, dtype, compressor, photon, words.get("_ARRAY_DIMENSIONS"), words)
     if folder_files(data, "") != (array, attributes):
@@ -123,7 +125,9 @@ def array_json(array: bytes, attributes: bytes, grid: ShardGrid) -> bytes:
     return data
 
 
-def level_json(grid: ShardGrid, dtype: np.dtype, compressor: dict[str, Any], names: Sequence[str] | None) -> bytes:
+def level_json(
+    grid: ShardGrid, dtype: np.dtype, compressor: dict[str, Any], names: Sequence[str] | None
+) -> bytes:
     """Return ``zarr.json`` of a pyramid level, whose codecs every reader of Zarr v3 has."""
     return _array(grid, dtype, compressor, [], names, {})
 
@@ -136,7 +140,7 @@ def _array(
     names: Sequence[str] | None,
     attributes: dict[str, Any],
 ) -> bytes:
-    """Return ``zarr.json`` of an array in shards; ``photon`` holds the codec of ``compact``, if it is used."""
+    """Return ``zarr.json`` of an array in shards; ``photon`` holds the codec of ``compact``, if any."""
     endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
     blosc = {
         "typesize": 1 if photon else dtype.itemsize,

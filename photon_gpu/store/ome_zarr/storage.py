@@ -276,14 +276,14 @@ class OmeZarrStorage(Storage):
                 return
 
     def level_names(self, names: Collection[str]) -> set[str]:
-        """Return those of these names that are files of the levels which the movie has, or which are written."""
+        """Return those of these names that are files of the movie's further levels."""
         levels = {name for name in names if name[0] == "/" and is_level_file(name[1:])}
         pyramid = self.pyramid if levels else None
         return {name for name in levels if pyramid is not None and pyramid.holds(name[1:])}
 
     @property
     def pyramid(self) -> Pyramid | None:
-        """The further levels that the group, the marker of a writer, or the manifest names; None if none does."""
+        """Further levels that the group, the marker of a writer, or the manifest names; None without any."""
         sources: dict[str, Callable[[bytes, str], int]] = {
             ARRAY: levels_of_group,
             MARKER: levels_of_marker,
