@@ -114,9 +114,9 @@ def test_every_damaged_file_of_a_level_is_named_and_averaged_again_without_the_s
         data = whole[path]
         for damaged in (data[:-1] + bytes([data[-1] ^ 1]), data[: len(data) // 2], None):
             os.unlink(path) if damaged is None else Path(path).write_bytes(damaged)
-            found = pg.verify(url)
-            assert [problem.name for problem in found.problems] == [path.removeprefix(f"{url}/")]
-            assert found.lost == ()
+            verified = pg.verify(url)
+            assert [problem.name for problem in verified.problems] == [path.removeprefix(f"{url}/")]
+            assert verified.lost == ()
             assert pg.repair(url).ok
             assert tree(url) == whole
 
@@ -194,7 +194,8 @@ def test_the_command_line_writes_levels(tmp_path):
     line = ["encode", str(tmp_path / "m.npy"), str(tmp_path / "m.ome.zarr"), "--layout", "lossless"]
     result = CliRunner().invoke(app, [*line, "--pyramid", "2"])
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "m.ome.zarr/2/zarr.json").exists()
+    result = CliRunner().invoke(app, ["info", str(tmp_path / "m.ome.zarr")])
+    assert "2 levels below the full resolution" in result.output
 
 
 def test_levels_are_averaged_in_bounded_memory(tmp_path, monkeypatch):

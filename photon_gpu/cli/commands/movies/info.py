@@ -13,6 +13,7 @@ from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.recording import Recording
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.chunk_grid import chunk_number
+from photon_gpu.store.ome_zarr.pyramid import levels_in
 from photon_gpu.writer.report import in_columns
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class MovieInfo:
     stored_bytes: int
     files: int
     missing_chunks: int
+    pyramid: int
+    """Number of levels below the full resolution."""
 
     @classmethod
     def of(cls, movie: Movie) -> MovieInfo:
@@ -63,6 +66,7 @@ class MovieInfo:
             stored_bytes=sum(sizes.values()),
             files=len(sizes),
             missing_chunks=expected - present,
+            pyramid=levels_in(sizes) if movie.storage.container == "ome-zarr" else 0,
         )
 
     @lazy_property
@@ -103,6 +107,7 @@ class MovieInfo:
             "codec_version": movie.attrs["codec_version"],
             "layout": movie.layout,
             "container": movie.storage.container,
+            "pyramid": self.pyramid,
             "shape": list(movie.shape),
             "dtype": encoding.dtype,
             "chunk_frames": movie.chunks[0],
@@ -142,6 +147,7 @@ class MovieInfo:
             ("shape", f"{' x '.join(map(str, movie.shape))} {encoding.dtype}"),
             ("layout", f"{movie.layout}, format {facts['codec_version']}"),
             *([("container", "OME-Zarr 0.5")] if movie.storage.container != "folder" else []),
+            *([("pyramid", f"{self.pyramid} levels below the full resolution")] if self.pyramid else []),
             ("chunks", f"of {movie.chunks[0]} frames; {self.files} files"),
             *self.recording.rows(),
         ]
