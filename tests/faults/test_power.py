@@ -43,10 +43,9 @@ class Cutting(Powered):
 
 
 def encode_22(url, **options):
-    """Encode 22 frames in chunks of four."""
-    pg.encode(
-        frames(0, 22), url, chunk_frames=4, preset="fast", noise=pg.NoiseModel(), check=False, **options
-    )
+    """Encode 22 frames in chunks of four, as OME-Zarr with a pyramid level."""
+    options |= {"pyramid": int(url.name == "m.ome.zarr"), "noise": pg.NoiseModel(), "check": False}
+    pg.encode(frames(0, 22), url, chunk_frames=4, preset="fast", **options)
 
 
 @pytest.fixture(params=["m.zarr", "m.ome.zarr"], ids=["folder", "ome-zarr"])
@@ -161,5 +160,6 @@ def test_an_encode_that_a_power_cut_ended_goes_on_wherever_it_was(memory_disk, n
         url = folder / name
         if not (url / (".zarray" if name == "m.zarr" else "zarr.json")).exists():
             encode_22(url, workers=1, resume=True)
+        assert all(problem.kind == "unfinished" for problem in pg.verify(url).problems)
         assert np.array_equal(pg.open(url, workers=1).counts[...], frames(0, 22))
         shutil.rmtree(folder)
