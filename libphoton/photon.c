@@ -22,6 +22,8 @@ const char *photon_message(int status)
     return status >= 0 && status <= PHOTON_LIMIT ? messages[status] : "unknown status";
 }
 
+uint32_t photon_version(void) { return (uint32_t)PHOTON_INTERFACE << 16 | PHOTON_FORMAT; }
+
 uint32_t photon_crc32(uint32_t crc, const uint8_t *data, size_t bytes)
 {
     /* Half a byte at a time: 16 entries instead of a table that would have to be made first. */

@@ -27,6 +27,10 @@
 extern "C" {
 #endif
 
+/* Greatest format of compact that is read (2.7), and number of this interface, which changes with photon_info. */
+#define PHOTON_FORMAT 0x0207
+#define PHOTON_INTERFACE 1
+
 #define PHOTON_OK 0
 #define PHOTON_DAMAGED 1     /* the bytes are no whole frame or payload */
 #define PHOTON_CHECKSUM 2    /* they are, and a checksum says they were altered */
@@ -63,6 +67,10 @@ typedef struct photon_info {
 } photon_info;
 
 const char *photon_message(int status);
+
+/* PHOTON_INTERFACE << 16 | PHOTON_FORMAT of the library: a program that was not compiled with this header must
+ * compare it before it calls anything else. */
+uint32_t photon_version(void);
 
 /* Bytes that a Blosc frame opens to. */
 int photon_frame_size(const uint8_t *frame, size_t bytes, size_t *opened);

@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,14 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_ndarray, ndarray_copy
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.blosc import MAX_BYTES
-from photon_gpu.engine.codec.chunk_part import ChunkPart
-from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.header import unpack
+from photon_gpu.engine.codec.encoding import Encoding, filter_config
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.channel_payloads import read_table
-from photon_gpu.engine.layouts.compact import Compact, filter_config
-from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
+from photon_gpu.plugins.libphoton import libphoton
 
 
 class _BoundedDecode:
@@ -126,9 +121,7 @@ class Photon(Codec):
                 "array with order='C'"
             )
         native = values.astype(self.encoding.dtype, copy=False)
-        layout = layout_for(self.encoding, get_backend())
-        assert isinstance(layout, Compact)
-        return layout.payload(native, native.shape, Resources())
+        return _engine().encode(native, self.encoding)
 
     decode = _BoundedDecode()
 
@@ -136,7 +129,8 @@ class Photon(Codec):
         """Decode a payload to values in the shape of their chunk, at most ``most`` values."""
         payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
         dtype = np.dtype(self.encoding.dtype)
-        parts, shape = self._parts(payload)
+        decoder = libphoton() or _engine()
+        parts, shape = self._parts(payload, decoder)
         nbytes = math.prod(shape) * dtype.itemsize
         if out is not None:
             most = ensure_ndarray(out).nbytes // dtype.itemsize
@@ -145,26 +139,23 @@ class Photon(Codec):
             raise CorruptDataError(
                 f"a chunk of shape {shape} would take {nbytes:,} bytes; the limit is {limit:,}"
             )
-        values = [
-            coder.decode(one, ChunkPart(of_one), encoding, get_backend(), what=dtype)
-            for one, of_one, encoding in parts
-        ]
+        values = [decoder.decode(one, of_one, encoding) for one, of_one, encoding in parts]
         whole = np.stack(values, self.encoding.channel_axis) if self.encoding.channels else values[0]
         return np.asarray(ndarray_copy(whole, out))
 
     def _parts(
-        self, payload: NDArray[np.uint8]
+        self, payload: NDArray[np.uint8], decoder: Any
     ) -> tuple[list[tuple[NDArray[np.uint8], tuple[int, ...], Encoding]], tuple[int, ...]]:
         """Payload, shape and encoding of each channel, and the shape of the chunk."""
         channels = self.encoding.channels
         if not channels:
-            shape = unpack(payload)[0].shape
+            shape = decoder.shape_of(payload)
             return [(payload, shape, self.encoding)], shape
         spans = read_table(payload).spans
         if len(spans) != len(channels):
             raise CorruptDataError(f"a chunk holds {len(spans)} channels; this filter is of {len(channels)}")
         parts = [payload[span] for span in spans]
-        shapes = [unpack(part)[0].shape for part in parts]
+        shapes = [decoder.shape_of(part) for part in parts]
         axis, one = self.encoding.channel_axis, shapes[0]
         if len(set(shapes)) > 1 or axis > len(one) - 2:
             raise CorruptDataError(f"the channels of a chunk have shapes {shapes}")
@@ -180,6 +171,11 @@ class Photon(Codec):
             return f"Photon({len(channels)} channels, step={self.encoding.step})"
         noise = self.encoding.noise
         return f"Photon({noise}, step={self.encoding.step}, predictor={self.encoding.predictor.name!r})"
+
+
+def _engine() -> Any:
+    """Load the engine when it is first needed: where there is no Numba, libphoton decodes."""
+    return import_module("photon_gpu.plugins.engine_payloads")
 
 
 def _model(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,15 +20,12 @@ from photon_gpu.cli.app import app
 from tests.support.golden import GOLDEN, LISTED
 from tests.support.payloads import of_unknown_predictor
 
-FOLDER = Path(__file__).parents[2] / "libphoton"
 # photon_decode takes the payload of one channel; the HDF5 filter reads the table of several.
 COMPACT = [name for name in LISTED if name.startswith("compact") and "-channels" not in name]
 CHANNELS = [name for name in LISTED if name.startswith("compact") and "-channels" in name]
 DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
 FILTER = 480
 Decode = Callable[..., np.ndarray]
-
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="libphoton is built by gcc")
 
 
 class PhotonError(Exception):
@@ -48,17 +44,6 @@ class Info(ctypes.Structure):
         ("itemsize", ctypes.c_uint32),
         ("rest", ctypes.c_uint8 * 512),
     ]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("libphoton")
-    for file in [*FOLDER.glob("*.[ch]"), FOLDER / "Makefile"]:
-        shutil.copy(file, folder)
-    for target in ("libphoton.so", "libh5photon.so", "fuzz"):
-        flags = ["CFLAGS=-O2 -Werror"] if target != "fuzz" else []
-        subprocess.run(["make", "-s", target, "CC=gcc", *flags], cwd=folder, check=True)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.engine.layouts.compact import filter_config
+from photon_gpu.engine.codec.encoding import filter_config
 from tests.support import cupy_standin as standin
 from tests.support.gpu_movies import both, files
 

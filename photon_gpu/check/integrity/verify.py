@@ -15,9 +15,8 @@ from typing import Any
 
 from photon_gpu.check.integrity.ome_zarr_container import container_problems
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
-from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding, filter_config
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.progress_bar import Progress

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.agreement import check_agreement
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.codec.dequantize import render
@@ -26,7 +27,6 @@ from photon_gpu.engine.codec.predictors import MIX, NAMES, kernel_weights, rates
 from photon_gpu.engine.codec.quantize import extent
 from photon_gpu.engine.codec.residual_bands import SEGMENT, Memory, Places, Writer, from_planes, new_bytes
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.engine.model.clipping import NO_CLIPPING
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
@@ -207,7 +207,7 @@ class Opened:
     ) -> None:
         chunk, start, stop = part.chunk, part.start, part.stop
         self.header, self.body = unpack(payload, need)
-        _check(self.header, chunk, encoding)
+        check_agreement(self.header, chunk, encoding)
         check_origin(self.header, encoding.movie_id, part.number)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
@@ -372,35 +372,3 @@ def restore_sorted(
     else:
         missing = kernel(residuals, places, weights, steps, state, out)
     return int(missing), int((places[1] - places[0]).sum())
-
-
-def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
-    """Raise CorruptDataError unless the header of a chunk agrees with the metadata of its store."""
-    noise = encoding.noise
-    assert noise is not None
-    expected = (
-        tuple(chunk),
-        encoding.dtype,
-        noise.gain,
-        noise.offset,
-        noise.variance,
-        encoding.step,
-        encoding.exact and not header.raw,  # any chunk of a movie may hold raw values
-        NO_CLIPPING if header.raw else encoding.clipping,
-        0 if header.raw else encoding.peaks,
-    )
-    actual = (
-        header.shape,
-        header.dtype,
-        header.gain,
-        header.offset,
-        header.variance,
-        header.step,
-        header.exact,
-        header.clipping,
-        header.peaks,
-    )
-    if expected != actual or (header.phases, header.seed) != (encoding.phases, encoding.seed):
-        raise CorruptDataError(
-            f"a chunk was encoded as {actual}, seed {header.seed}; its store says {expected}"
-        )

@@ -225,3 +225,24 @@ def _table(
 def noise_of_channels(encoding: Encoding) -> list[dict[str, float] | None]:
     """The noise model of each channel, as JSON; None for a channel without one."""
     return [channel.noise.to_dict() if channel.noise else None for channel in encoding.channels]
+
+
+def filter_config(encoding: Encoding) -> dict[str, Any]:
+    """Return the entry of the filter for ``.zarray``."""
+    shared = {"step": encoding.step, "dtype": encoding.dtype, "dither": encoding.dither}
+    if encoding.channels:
+        models = [{**_model(channel), **_predicted(channel)} for channel in encoding.channels]
+        return {"id": "photon", **shared, "channel_axis": encoding.channel_axis, "channels": models}
+    return {"id": "photon", **_model(encoding), **shared, **_predicted(encoding)}
+
+
+def _model(encoding: Encoding) -> dict[str, Any]:
+    noise = encoding.noise
+    assert noise is not None
+    return {"gain": noise.gain, "offset": noise.offset, "variance": noise.variance}
+
+
+def _predicted(encoding: Encoding) -> dict[str, Any]:
+    levels = {"clipping_levels": encoding.clipping.to_dict()} if encoding.clipping else {}
+    peaks = {"peaks": encoding.peaks} if encoding.peaks else {}
+    return {"exact": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels, **peaks}

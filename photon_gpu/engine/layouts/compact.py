@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.chunk import decode, encode, encode_raw
 from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
-from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.encoding import filter_config
 from photon_gpu.engine.codec.header import Header, most_bytes, unpack
 from photon_gpu.engine.codec.plan import code_span
 from photon_gpu.engine.codec.quantize import Extent
@@ -184,24 +184,3 @@ class Compact(Layout):
 
 def _scratch(nbytes: int) -> NDArray[np.uint8]:
     return scratch("encoded", (nbytes,), np.uint8)
-
-
-def filter_config(encoding: Encoding) -> dict[str, Any]:
-    """Return the entry of the filter for ``.zarray``."""
-    shared = {"step": encoding.step, "dtype": encoding.dtype, "dither": encoding.dither}
-    if encoding.channels:
-        models = [{**_model(channel), **_predicted(channel)} for channel in encoding.channels]
-        return {"id": "photon", **shared, "channel_axis": encoding.channel_axis, "channels": models}
-    return {"id": "photon", **_model(encoding), **shared, **_predicted(encoding)}
-
-
-def _model(encoding: Encoding) -> dict[str, Any]:
-    noise = encoding.noise
-    assert noise is not None
-    return {"gain": noise.gain, "offset": noise.offset, "variance": noise.variance}
-
-
-def _predicted(encoding: Encoding) -> dict[str, Any]:
-    levels = {"clipping_levels": encoding.clipping.to_dict()} if encoding.clipping else {}
-    peaks = {"peaks": encoding.peaks} if encoding.peaks else {}
-    return {"exact": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels, **peaks}
