@@ -6,9 +6,10 @@ import itertools
 import json
 from typing import Any
 
+import numcodecs.errors
 import numpy as np
 import zarr
-from numcodecs.errors import UnknownCodecError
+import zarr.errors
 from numpy.typing import NDArray
 from zarr.codecs.sharding import ShardingCodec
 from zarr.core.common import concurrent_map
@@ -26,6 +27,9 @@ from photon_gpu.sources.select.dimension_names import zarr_axes
 
 ATTRIBUTES = "zarr/attributes.json"
 """Document of the attributes of an array."""
+
+# numcodecs raises its own for arrays of Zarr v2, zarr for v3, and from 3.4 for both.
+_UNKNOWN_CODEC = (numcodecs.errors.UnknownCodecError, zarr.errors.UnknownCodecError)
 
 
 class ZarrSource(ChunkedSource):
@@ -162,9 +166,9 @@ def open_zarr(
         raise StoreNotFoundError(f"{name}: neither a Zarr array nor a group is there ({error})") from error
     except InvalidInputError:
         raise
-    except UnknownCodecError as error:
+    except _UNKNOWN_CODEC as error:
         raise InvalidInputError(
-            f"{name}: it is stored with a codec that is not installed here: {error}"
+            f"{name}: it is stored with a codec that is not installed here: {str(error).split('. ')[0]}"
         ) from error
     except Exception as error:
         raise CorruptDataError(

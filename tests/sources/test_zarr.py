@@ -223,11 +223,15 @@ def test_damaged_metadata(tmp_path, movie, zarr_format, name):
             open_source(path)
 
 
-def test_a_codec_that_is_not_installed(tmp_path, movie):
-    path = save(tmp_path / "a.zarr", movie, zarr_format=2)
-    metadata = json.loads((path / ".zarray").read_text())
-    metadata["filters"] = [{"id": "no-such-codec"}]
-    (path / ".zarray").write_text(json.dumps(metadata))
+@pytest.mark.parametrize("zarr_format, name", [(2, ".zarray"), (3, "zarr.json")])
+def test_a_codec_that_is_not_installed(tmp_path, movie, zarr_format, name):
+    path = save(tmp_path / "a.zarr", movie, zarr_format=zarr_format)
+    metadata = json.loads((path / name).read_text())
+    if zarr_format == 2:
+        metadata["filters"] = [{"id": "no-such-codec"}]
+    else:
+        metadata["codecs"][-1]["name"] = "no-such-codec"
+    (path / name).write_text(json.dumps(metadata))
     with pytest.raises(InvalidInputError, match=r"not installed here.*no-such-codec"):
         open_source(path)
 
