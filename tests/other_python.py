@@ -26,7 +26,7 @@ TESTS = (
 )
 
 
-def found_python() -> str | None:
+def newest_python() -> str | None:
     """Path of the newest of ``VERSIONS`` that runs here and is not this one."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in VERSIONS:
@@ -41,7 +41,7 @@ def found_python() -> str | None:
 
 def main() -> int:
     """Run the tests; the exit status of pytest, or of what failed before."""
-    python = found_python()
+    python = newest_python()
     if python is None:
         print(f"no other Python ({' or '.join(VERSIONS)}) is installed: newer zarr is not tested")
         return 0

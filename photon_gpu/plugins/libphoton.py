@@ -166,7 +166,7 @@ def libphoton() -> Libphoton | None:
         and no libphoton is found.
     """
     path = os.environ.get(VARIABLE)
-    return _loaded(path) if path else _in_place_of_numba()
+    return _loaded(path) if path else _without_numba()
 
 
 @cache
@@ -175,7 +175,7 @@ def _loaded(path: str) -> Libphoton:
 
 
 @cache
-def _in_place_of_numba() -> Libphoton | None:
+def _without_numba() -> Libphoton | None:
     try:
         if importlib.util.find_spec("numba") is not None:
             import numba  # noqa: F401
