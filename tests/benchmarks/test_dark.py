@@ -8,7 +8,7 @@ from benchmarks import dark
 from benchmarks.bias import Detector
 
 
-def test_bias_by_hand():
+def test_peaks_without_read_noise_are_unbiased_and_the_grid_is_not():
     """Without read noise to speak of, values lie on the peaks, which decode exactly; the grid moves them."""
     sharp = Detector(100.0, 0.02, 500.0)
     assert abs(dark.bias(sharp, 4, 0.1)) < 0.01

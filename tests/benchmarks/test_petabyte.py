@@ -28,7 +28,7 @@ def client():
         yield connected
 
 
-def test_the_formulas():
+def test_hours_requests_and_prices_follow_from_what_was_measured():
     estimate = petabyte.estimate(MEASURED, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=100)
     assert estimate.hours == pytest.approx(1e15 / (100 * 200e6) / 3600)
     assert (estimate.chunks, estimate.movies) == (2e7, 1e5)

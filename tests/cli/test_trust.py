@@ -31,7 +31,7 @@ def test_verify_whole_and_damaged(cli, stored):
     assert ran.code == 2 and ran.err.count("\n") == 1
 
 
-def test_repair(cli, stored):
+def test_repair_restores_a_missing_chunk_from_the_source(cli, stored):
     whole = (stored / "1.0.0").read_bytes()
     (stored / "1.0.0").unlink()
     ran = cli("repair", "ok.zarr")
@@ -41,7 +41,7 @@ def test_repair(cli, stored):
     assert (stored / "1.0.0").read_bytes() == whole
 
 
-def test_report(cli, cells, tmp_path):
+def test_a_report_is_shown_and_saved(cli, cells, tmp_path):
     ran = cli("report", "cells.npy", "cells.zarr", "-o", "r.html", "--out", "r.png", "--full")
     assert ran.code == 0 and ran.out.startswith("PASS") and "saved r.html" in ran.out
     assert (tmp_path / "r.png").read_bytes()[:4] == b"\x89PNG" and "<svg" in (tmp_path / "r.html").read_text()

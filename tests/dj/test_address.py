@@ -41,7 +41,7 @@ ONE_TYPE = st.one_of(
         ({"filename": "data/raw.tif"}, "filename=data%2Fraw.tif"),
     ],
 )
-def test_the_documented_paths(key, path):
+def test_keys_give_the_documented_paths(key, path):
     assert key_path(key) == path
 
 

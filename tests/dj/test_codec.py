@@ -31,7 +31,7 @@ ZATTRS = {
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("key", ["int32", "int"])
-def test_the_documented_example(schema, store, service, key):
+def test_the_documented_example_runs(schema, store, service, key):
     backend = store(service)
     table = declare(schema, RECORDING.replace("int32", key))
     data = poisson()
@@ -174,7 +174,7 @@ def test_the_row_says_all_there_is_to_know(dj, schema, store):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int16", "int32", "float32", "float64"])
-def test_every_dtype(schema, store, dtype):
+def test_a_fetched_movie_keeps_its_dtype(schema, store, dtype):
     store()
     table = declare(schema, RECORDING)
     data = poisson(light=30).astype(dtype)
@@ -185,7 +185,7 @@ def test_every_dtype(schema, store, dtype):
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (101, 4, 4), (30, 2, 4, 4)])
-def test_every_shape(schema, store, shape):
+def test_movies_of_every_shape_are_fetched(schema, store, shape):
     store()
     table = declare(schema, RECORDING)
     data = np.random.default_rng(0).poisson(20, shape).astype("uint16")
@@ -216,7 +216,7 @@ def test_what_is_no_movie_is_refused_before_anything_is_written(schema, store, v
 
 
 @pytest.mark.parametrize("suffix", ["npy", "tif", "h5"])
-def test_files_are_streamed(schema, store, tmp_path, suffix):
+def test_files_are_inserted_without_being_loaded_whole(schema, store, tmp_path, suffix):
     import h5py
     import tifffile
 
@@ -389,7 +389,7 @@ def test_all_ways_of_fetching(schema, store):
     assert "recording_id" in str(table())
 
 
-def test_a_null_movie(schema, store):
+def test_a_null_movie_is_fetched_as_none(schema, store):
     store()
     table = declare(schema, "i : int32\n---\nmovie=null : <photon@imaging>")
     table.insert1({"i": 1})
@@ -402,7 +402,7 @@ def test_without_a_store_the_type_says_what_it_needs(dj, schema, store):
         declare(schema, RECORDING.replace("@imaging", ""))
 
 
-def test_no_default_store(dj, schema, store):
+def test_without_a_default_store_an_insert_is_refused(dj, schema, store):
     store()
     table = declare(schema, RECORDING.replace("@imaging", "@"))
     with pytest.raises(InvalidInputError, match="there is no default one"):
@@ -423,7 +423,7 @@ def test_a_store_configured_in_datajoint_keeps_its_own_prefix_and_partition(dj, 
 
 @pytest.mark.parametrize("endpoint", ["seaweed", "moto"])
 @pytest.mark.parametrize("storage_class", ["STANDARD_IA", "GLACIER"])
-def test_storage_classes(schema, store, endpoint, storage_class):
+def test_chunks_are_written_in_the_storage_class_and_metadata_are_not(schema, store, endpoint, storage_class):
     backend = store(endpoint, storage_class=storage_class)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": poisson()})

@@ -29,7 +29,7 @@ def typed(database, dj):
     return run
 
 
-def test_gc(dj, schema, store, typed):
+def test_gc_deletes_what_no_row_refers_to(dj, schema, store, typed):
     backend = store()
     table = declare(schema, RECORDING)
     for i in (1, 2):
@@ -104,7 +104,7 @@ def test_urls_with_storage_options(store, typed, tmp_path, service):
     np.testing.assert_array_equal(np.load(tmp_path / "back.npy"), decoded(poisson()))
 
 
-def test_the_demo(typed, store):
+def test_the_demo_of_datajoint_leaves_nothing(typed, store):
     store()
     ran = typed("demo", "--datajoint")
     assert ran.returncode == 0, ran.stderr

@@ -50,7 +50,7 @@ def python(code, folder, *arguments):
 
 
 @pytest.mark.parametrize("inserted", ["seaweed", "moto"], indirect=True)
-def test_the_documented_lines(inserted, tmp_path):
+def test_the_documented_lines_read_s3_without_photon_gpu(inserted, tmp_path):
     path, backend, movie = inserted
     python(
         """
@@ -80,14 +80,14 @@ def test_the_documented_lines(inserted, tmp_path):
 
 
 @pytest.mark.parametrize("inserted", ["file"], indirect=True)
-def test_a_local_path(inserted, tmp_path):
+def test_zarr_reads_a_local_path(inserted, tmp_path):
     path, _, movie = inserted
     python("import zarr, numpy; numpy.save('all.npy', zarr.open(sys.argv[1], mode='r')[:])", tmp_path, path)
     np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
 
 
 @pytest.mark.parametrize("inserted", ["gcs"], indirect=True)
-def test_google_cloud_storage(inserted, tmp_path):
+def test_zarr_reads_google_cloud_storage(inserted, tmp_path):
     path, backend, movie = inserted
     python(
         """
@@ -104,7 +104,7 @@ def test_google_cloud_storage(inserted, tmp_path):
 
 
 @pytest.mark.parametrize("inserted", ["file", "seaweed"], indirect=True)
-def test_cpp(inserted, tmp_path):
+def test_cpp_reads_an_inserted_movie(inserted, tmp_path):
     """tensorstore, a C++ library."""
     pytest.importorskip("tensorstore", reason="pip install tensorstore")
     path, backend, movie = inserted
@@ -134,7 +134,7 @@ def test_cpp(inserted, tmp_path):
 
 
 @pytest.mark.parametrize("inserted", ["file"], indirect=True)
-def test_rust(inserted, tmp_path):
+def test_rust_reads_an_inserted_movie(inserted, tmp_path):
     """zarrs, a Rust library, by way of its Python binding; it may not fall back to Python."""
     pytest.importorskip("zarrs", reason="pip install zarrs")
     path, _, movie = inserted
@@ -173,7 +173,7 @@ def node(tmp_path_factory):
 
 
 @pytest.mark.parametrize("inserted", ["file", "seaweed"], indirect=True)
-def test_javascript(inserted, node):
+def test_javascript_reads_an_inserted_movie(inserted, node):
     path, backend, movie = inserted
     code = """
         import * as zarr from "zarrita";

@@ -12,7 +12,7 @@ from photon_gpu.dj.demo import demo
 from photon_gpu.sources.simulated.parameters import Simulation
 
 
-def test_the_demo(dj):
+def test_the_demo_writes_the_documented_files(dj):
     lines = []
     done = demo(simulation=Simulation(frames=120, height=32, width=32), say=lines.append)
     path = "calcium_imaging/recording/recording_id=42/movie.zarr"

@@ -23,7 +23,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_pages(dj, tmp_path, monkeypatch):
+def test_the_code_of_the_pages_runs(dj, tmp_path, monkeypatch):
     scheduled = types.ModuleType("schedule")
     jobs = []
     scheduled.every = lambda: types.SimpleNamespace(week=types.SimpleNamespace(do=jobs.append))

@@ -30,7 +30,7 @@ def row(table, i):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_duplicate_key(dj, schema, store, service):
+def test_a_duplicate_key_leaves_the_first_movie(dj, schema, store, service):
     store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
@@ -43,7 +43,7 @@ def test_duplicate_key(dj, schema, store, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_skip_duplicates(schema, store, service):
+def test_skipped_duplicates_leave_the_first_movie(schema, store, service):
     store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
@@ -52,7 +52,7 @@ def test_skip_duplicates(schema, store, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_rollback(dj, schema, store, service):
+def test_a_rollback_leaves_the_movies_of_before(dj, schema, store, service):
     store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
@@ -67,7 +67,7 @@ def test_rollback(dj, schema, store, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_update1(schema, store, service):
+def test_update1_replaces_the_movie_of_one_row(schema, store, service):
     store(service)
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": A})
@@ -125,7 +125,7 @@ def test_delete_and_insert_again_while_a_collection_runs(schema, store, monkeypa
 
 
 @pytest.mark.parametrize("service", ["file", "seaweed"])
-def test_insert_killed_midway(dj, database, schema, store, service):
+def test_an_insert_killed_midway_leaves_no_row_and_can_be_repeated(dj, database, schema, store, service):
     backend = store(service)
     table = declare(schema, RECORDING)
     process = run(

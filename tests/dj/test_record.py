@@ -121,7 +121,7 @@ def test_frames_that_do_not_fit(schema, store, frames, error, says):
     assert files(backend) == []
 
 
-def test_what_cannot_begin(schema, store):
+def test_a_recording_that_cannot_become_a_row_is_refused_at_its_start(schema, store):
     store()
     table = declare(schema, RECORDING)
     table.insert1({**KEY, "movie": A})
@@ -305,7 +305,7 @@ def test_removing_what_was_begun(schema, store):
     assert files(backend) == []
 
 
-def test_nothing_stored_yet(schema, store):
+def test_a_recording_without_a_whole_chunk_is_listed_and_stays(schema, store):
     _, table, _ = broken_off(schema, store, frames=10)
     for _ in range(2):
         (begun,) = recover(table, action="finish", quiet_minutes=0)

@@ -133,7 +133,7 @@ def test_uncommitted_rows_are_noticed(dj, schema, table, another):
     assert PATH in find_references(dj.conn())
 
 
-def test_an_unknown_schema(dj, database):
+def test_references_of_an_unknown_schema_are_an_error(dj, database):
     with pytest.raises(ReferencesUnknownError, match="no schema 'nowhere'"):
         schema_tables(dj.conn(), "nowhere")
 

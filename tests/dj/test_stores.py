@@ -57,13 +57,13 @@ def backend(config, name):
         ("warm", f"s3://imaging/archive/{ROW}"),
     ],
 )
-def test_the_documented_urls(config, name, url):
+def test_stores_give_the_documented_urls(config, name, url):
     stores(DOCUMENTED, config=config)
     assert backend(config, name).get_url(ROW) == url
     assert config.get_store_spec(name)["schema_prefix"] == ""
 
 
-def test_a_local_folder(config, tmp_path):
+def test_a_local_folder_is_a_store(config, tmp_path):
     stores({"local": {"protocol": "file", "location": str(tmp_path)}}, config=config, default="local")
     assert backend(config, None)._full_path(ROW) == f"{tmp_path}/{ROW}"
 
@@ -79,7 +79,7 @@ def test_a_local_folder(config, tmp_path):
         ({"region": "us-west-2"}, None, "us-west-2"),
     ],
 )
-def test_where_requests_go(spec, endpoint, region):
+def test_requests_go_to_the_endpoint_and_region_of_the_store(spec, endpoint, region):
     fs = s3_filesystem(spec, storage_class=None)
     assert fs.endpoint_url == endpoint
     assert fs.client_kwargs.get("region_name") == region
@@ -117,7 +117,7 @@ def test_a_wrong_store_says_what_is_wrong(config, spec, says):
     assert config.stores == {}
 
 
-def test_an_unknown_default(config):
+def test_a_default_that_is_no_store_is_refused(config):
     with pytest.raises(InvalidInputError, match="'there' is not in specs"):
         stores(DOCUMENTED, config=config, default="there")
 

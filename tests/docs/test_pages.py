@@ -28,7 +28,7 @@ def run(page: str, **names) -> dict:
     return names
 
 
-def test_the_tutorial(tmp_path, monkeypatch, capsys):
+def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = run("docs/tutorial.md")
     message = capsys.readouterr().out
@@ -40,21 +40,21 @@ def test_the_tutorial(tmp_path, monkeypatch, capsys):
     assert "<svg" in (tmp_path / "tutorial-report.html").read_text()
 
 
-def test_the_readme(tmp_path, monkeypatch, capsys):
+def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run("README.md")
     assert "ratio" in capsys.readouterr().out
     assert pg.verify("movie.zarr").ok and pg.open("movie.zarr").layout == "compact"
 
 
-def test_other_tools(tmp_path, monkeypatch):
+def test_the_page_on_other_tools_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pg.encode(pg.simulate(frames=60, height=64, width=96, seed=1), "movie.zarr", layout="compact")
     names = run("docs/tools.md")
     assert names["extractor"].get_num_samples() == 60 and Path("session.nwb").stat().st_size > 60 * 64 * 96
 
 
-def test_compressing_recordings(tmp_path, monkeypatch):
+def test_the_page_on_compressing_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     light = np.linspace(2, 40, 48 * 64).reshape(48, 64)
     rng = np.random.default_rng(0)
@@ -65,7 +65,7 @@ def test_compressing_recordings(tmp_path, monkeypatch):
     assert pg.open("movie.zarr").noise == names["noise"] and pg.verify("movie.zarr").ok
 
 
-def test_choosing_a_step(tmp_path, monkeypatch, capsys):
+def test_the_page_on_choosing_a_step_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     raw = pg.simulate(frames=80, height=32, width=32, cells=3, seed=3)
     tifffile.imwrite("raw.tif", np.asarray(raw))

@@ -28,7 +28,7 @@ def test_the_middle_and_width_of_what_is_cut_off_are_found(offset):
     assert abs(result.variance - (256 + 1 / 12)) < min(8, 2 * result.variance_error)
 
 
-def test_floats_too():
+def test_the_dark_of_clipped_floats_is_estimated():
     result = clipped(recording(5.0, dtype="float64"))
     assert result.offset == pytest.approx(5, abs=0.3)
     assert result.variance == pytest.approx(256, rel=0.03)

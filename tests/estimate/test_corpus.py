@@ -17,7 +17,7 @@ def recording(name):
     return Path(CORPUS) / name
 
 
-def test_two_photon_cortex():
+def test_two_photon_cortex_is_accepted_with_its_gain():
     estimate = estimate_noise(recording("2p_cortex.tif"))
     assert estimate.verdict != "REFUSE"
     assert 82 < estimate.model.gain < 88
@@ -44,7 +44,7 @@ def test_two_photon_cortex_by_hand():
 
 
 @pytest.mark.parametrize("name", ["photoncount_flim_ptu.npy", "photoncount_flim_sdt.npz"])
-def test_photon_counts(name):
+def test_photon_counts_have_a_gain_of_one(name):
     estimate = estimate_noise(recording(name))
     assert estimate.verdict != "REFUSE"
     assert 0.95 < estimate.model.gain < 1.14
@@ -52,7 +52,7 @@ def test_photon_counts(name):
     assert estimate.diagnostics.separated_by == "floor"
 
 
-def test_calibration_slide():
+def test_a_calibration_slide_gives_the_gain_of_the_detector():
     slides = np.load(recording("2p_pmt_calibration.npy"))
     estimate = estimate_noise(slides, pairs="space")
     assert estimate.model.gain == pytest.approx(9.1, rel=0.03)

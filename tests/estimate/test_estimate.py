@@ -298,7 +298,7 @@ def test_uniform_slides_are_compared_in_space():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "int64", "float32", "float64"])
-def test_every_dtype(dtype):
+def test_every_dtype_gives_the_same_gain(dtype):
     movie = detect(still(high=12), gain=6, offset=40).clip(0, 255)
     result = estimate_noise(movie.astype(dtype))
     assert result.model.gain == pytest.approx(6, rel=0.04)

@@ -176,7 +176,7 @@ def test_not_a_number_here_and_there():
     assert check(data, NoiseModel(gain=500.0, offset=500)).severity == "error"
 
 
-def test_planes_beside_time(tmp_path):
+def test_a_movie_with_planes_is_checked(tmp_path):
     data = np.stack([movie(photons=3.0, seed=n) for n in range(3)], axis=1)
     assert check(data, NoiseModel()).severity == "ok"
     assert check(data, NoiseModel(gain=30.0)).severity == "error"

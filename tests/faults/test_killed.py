@@ -95,7 +95,7 @@ def _record_slowly(connection, url, spool, seed):
     )
 
 
-def test_killed_at_random(memory_disk):
+def test_a_recording_killed_at_random_keeps_every_acknowledged_frame(memory_disk):
     chance = random.Random(7)
     survived = 0
     for n in range(12):

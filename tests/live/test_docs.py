@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "live.md"
 TEXT = PAGE.read_text()
 
 
-def test_the_page(tmp_path, monkeypatch, capsys):
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
     for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
@@ -72,5 +72,5 @@ def test_every_option_of_a_command_exists(command):
     assert named <= set(re.findall(r"--[\w-]+", text))
 
 
-def test_there_are_commands():
+def test_the_page_shows_commands():
     assert len(COMMANDS) == 6

@@ -65,7 +65,7 @@ def test_a_recording_is_what_encode_makes_of_the_same_frames(tmp_path, dtype, la
 
 @pytest.mark.parametrize("durability", ["frame", "chunk"])
 @pytest.mark.parametrize("frames", [1, 7, 8, 9, 16])
-def test_every_length(tmp_path, durability, frames):
+def test_a_recording_of_any_length_is_acknowledged_and_read(tmp_path, durability, frames):
     movie = camera(frames)
     with begin(tmp_path / "m.zarr", movie, durability=durability, layout="lossless") as live:
         count = live.append(movie)
@@ -77,7 +77,7 @@ def test_every_length(tmp_path, durability, frames):
     assert np.array_equal(zarr.open(tmp_path / "m.zarr", mode="r")[...], movie)
 
 
-def test_more_axes(tmp_path):
+def test_frames_may_have_more_axes(tmp_path):
     movie = camera(shape=(3, 5, 7))
     with begin(tmp_path / "m.zarr", movie, layout="lossless") as live:
         live.append(movie)
@@ -370,7 +370,7 @@ def test_bad_parameters_begin_nothing(tmp_path, options, words):
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (0, 5), (5, -1), "ab", (2.5, 3), 7])
-def test_bad_frame_shapes(tmp_path, shape):
+def test_bad_frame_shapes_are_refused(tmp_path, shape):
     with pytest.raises(InvalidInputError, match="frame_shape"):
         pg.LiveWriter(tmp_path / "m.zarr", frame_shape=shape, dtype="uint16", noise=pg.NoiseModel())
 

@@ -37,7 +37,7 @@ def created(store, values, **options):
 
 @pytest.mark.parametrize("shards", [None, (20, 17, 23)])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
-def test_round_trip(dtype, shards, tmp_path):
+def test_values_written_by_zarr_are_read_within_half_a_step(dtype, shards, tmp_path):
     values = movie(dtype=dtype)
     array = created(str(tmp_path / "m.zarr"), values, shards=shards)
     noise = pg.NoiseModel(**CAMERA)

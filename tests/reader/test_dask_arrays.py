@@ -128,7 +128,7 @@ def test_what_has_no_noise_model_is_not_stabilized(tmp_path):
         pg.open(tmp_path / "m.zarr").to_dask("stabilized")
 
 
-def test_there_and_back(movie, tmp_path):
+def test_a_movie_changed_by_dask_is_stored_again(movie, tmp_path):
     """A stored movie, changed lazily, is a source again."""
     report = pg.encode(movie.to_xarray() // 2, tmp_path / "half.zarr", layout="lossless", chunk_frames=20)
     assert report.notes == ("kept besides pixels: axes tyx",)

@@ -112,7 +112,7 @@ def test_fortran_order_is_refused_where_it_cannot_be_mapped(tmp_path, movie):
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_keys(tmp_path, movie, save):
+def test_a_key_chooses_one_of_several_arrays(tmp_path, movie, save):
     other = make_movie((4, 5, 6), "uint8")
     path = tmp_path / "two.npz"
     save(path, first=movie, second=other, rate=30.0)
@@ -143,7 +143,7 @@ def test_the_only_array_is_refused_for_what_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_forward_and_backward(tmp_path, movie, save):
+def test_frames_are_read_forward_and_backward(tmp_path, movie, save):
     save(tmp_path / "movie.npz", movie)
     with open_source(tmp_path / "movie.npz") as source:
         for start, stop in [(0, 5), (5, 9), (15, 20), (2, 4), (19, 20), (0, 20), (0, 1)]:
@@ -177,7 +177,7 @@ def test_a_cut_archive_is_corrupt(tmp_path, save):
             open_source(path)
 
 
-def test_an_empty_archive(tmp_path):
+def test_an_empty_archive_is_refused(tmp_path):
     np.savez(tmp_path / "empty.npz")
     with pytest.raises(InvalidInputError, match="It holds: nothing"):
         open_source(tmp_path / "empty.npz")

@@ -63,7 +63,7 @@ def test_metadata_that_name_no_array(tmp_path, channels):
 
 
 @pytest.mark.parametrize("options", [{}, {"tile": (16, 16), "compression": "zlib"}], ids=str)
-def test_stores_of_tifffile(tmp_path, movie, options):
+def test_stores_of_tifffile_are_read(tmp_path, movie, options):
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, movie, photometric="minisblack", **options)
     with tifffile.imread(path, aszarr=True) as store:

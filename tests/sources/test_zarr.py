@@ -214,7 +214,7 @@ def test_shards_that_do_not_divide_the_movie(tmp_path, movie):
 
 
 @pytest.mark.parametrize("zarr_format, name", [(2, ".zarray"), (3, "zarr.json")])
-def test_damaged_metadata(tmp_path, movie, zarr_format, name):
+def test_damaged_metadata_are_an_error(tmp_path, movie, zarr_format, name):
     path = save(tmp_path / "a.zarr", movie, zarr_format=zarr_format)
     whole = (path / name).read_bytes()
     for cut in (b"", whole[:20], whole[: len(whole) // 2], b"[]"):

@@ -21,7 +21,7 @@ def test_entries_are_size_and_crc():
     assert manifest.entry(b"123456789") == [9, "cbf43926"]  # the check value of CRC-32
 
 
-def test_round_trip():
+def test_a_packed_manifest_is_read_as_it_was():
     result = manifest.read(manifest.pack(FILES, TEXTS), "here")
     assert result.copies == {name: text.decode() for name, text in TEXTS.items()}
     assert result.files == {**FILES, **{name: manifest.entry(text) for name, text in TEXTS.items()}}

@@ -26,7 +26,7 @@ def test_what_is_written_is_read(store):
         store.read("1.0.0")
 
 
-def test_create_is_exclusive(store):
+def test_of_two_creates_the_second_fails(store):
     store.create("claim", b"mine")
     with pytest.raises(FileExistsError):
         store.create("claim", b"yours")

@@ -21,7 +21,7 @@ def test_the_documented_table_from_the_documented_shape():
     assert table["monthly"]["STANDARD"] == {"raw": "11.50", "stored": "2.88", "saved": "8.62"}
 
 
-def test_the_documented_classes():
+def test_prices_of_the_documented_classes_are_dated():
     classes = load_prices()
     assert {name: classes[name]["price"] for name in ("STANDARD", "STANDARD_IA", "GLACIER")} == {
         "STANDARD": 0.023,
@@ -69,12 +69,12 @@ def test_storing_more_is_a_negative_saving():
         ({"raw_bytes": 1, "stored_bytes": 1, "prices": {"X": -1}}, "0 or more"),
     ],
 )
-def test_what_cannot_be(options, says):
+def test_impossible_costs_are_refused(options, says):
     with pytest.raises(InvalidInputError, match=says):
         Cost(**options)
 
 
-def test_no_such_savings():
+def test_savings_of_everything_are_refused():
     with pytest.raises(InvalidInputError, match="below 1"):
         from_shape((1, 2, 2), savings=1.0)
 

@@ -40,7 +40,7 @@ NOT_DARK = {
 
 
 @pytest.mark.parametrize("why", NOT_DARK)
-def test_others_have_none(why):
+def test_movies_that_are_not_dark_get_no_photon_peaks(why):
     values, noise, options = NOT_DARK[why]
     assert chosen(values, noise, **options) == 0
 

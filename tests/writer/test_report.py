@@ -35,7 +35,7 @@ def report(**changes):
     return EncodeReport(**{**options, **changes})
 
 
-def test_its_figures():
+def test_ratio_and_rates_follow_from_the_bytes():
     made = report()
     assert (
         made.ratio == 4.0 and made.bits_per_pixel == 4.0 and made.megabytes_per_second == pytest.approx(0.24)
@@ -55,7 +55,7 @@ def test_the_floor_is_the_entropy_of_quantized_gaussian_noise(step):
     assert 0 <= exact - noise_floor_bits(step) <= step**2 / 24 / math.log(2) + 1e-6
 
 
-def test_it_survives_json():
+def test_a_report_survives_json():
     for made in (report(), report(encoding=Encoding(layout="lossless")), report(notes=("dim",))):
         again = json.loads(json.dumps(made.to_dict(), allow_nan=False))
         assert again == made.to_dict()

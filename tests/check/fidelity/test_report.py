@@ -85,7 +85,7 @@ def test_a_real_browser_shows_it_with_no_network(report, tmp_path):
     assert (np.abs(shot - green).max(-1) < 0.02).sum() > 5000  # the badge and pills of a movie that passes
 
 
-def test_png_and_json(report, tmp_path):
+def test_a_report_is_saved_as_png_and_json(report, tmp_path):
     from matplotlib.image import imread
 
     assert imread(report.save(tmp_path / "r.png")).shape[0] > 1500
@@ -152,7 +152,7 @@ def test_movies_of_odd_shapes(shape, layout, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint32", "int32", "uint8"])
-def test_other_dtypes(dtype, tmp_path):
+def test_movies_of_other_dtypes_get_a_report(dtype, tmp_path):
     movie = pg.simulate(
         frames=40,
         height=40,
@@ -273,7 +273,7 @@ def test_expected_variance_against_a_simulation():
         )
 
 
-def test_agreement_and_smoothing():
+def test_events_agree_by_their_frames_and_traces_are_smoothed():
     assert agreement([np.array([3, 10])], [np.array([4, 30])]) == 0.5
     assert agreement([np.array([3, 4])], [np.array([3])]) == 2 / 3
     assert agreement([np.array([])], [np.array([])]) == 1

@@ -212,7 +212,7 @@ def test_a_reader_does_not_complete_a_short_chunk_with_zeros(tmp_path):
 
 
 @pytest.mark.parametrize("name", [".zarray", ".zattrs"])
-def test_damaged_metadata(store, name):
+def test_damaged_metadata_are_named(store, name):
     whole = (store / name).read_bytes()
     (store / name).unlink()
     verification = pg.verify(store)
@@ -352,7 +352,7 @@ def test_progress_and_threads_and_other_filesystems():
     assert pg.verify("memory://verify.zarr", budget_bytes=1).ok
 
 
-def test_nothing_there(tmp_path):
+def test_a_folder_without_a_movie_cannot_be_verified(tmp_path):
     with pytest.raises(StoreNotFoundError):
         pg.verify(tmp_path / "nothing.zarr")
     (tmp_path / "readme.txt").write_text("no movie")
@@ -362,7 +362,7 @@ def test_nothing_there(tmp_path):
         pg.verify(tmp_path, budget_bytes=0)
 
 
-def test_runs_are_merged():
+def test_lost_runs_of_frames_are_merged():
     assert merge([(0, 0), (1, 4), (2, 3), (9, 9)]) == ((0, 4), (9, 9))
 
 

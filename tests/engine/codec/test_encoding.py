@@ -13,7 +13,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 
 
-def test_defaults():
+def test_the_defaults_are_plain_at_half_a_sigma():
     encoding = Encoding()
     assert (encoding.layout, encoding.step, encoding.noise, encoding.phases, encoding.seed) == (
         "plain",

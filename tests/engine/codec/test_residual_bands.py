@@ -223,7 +223,7 @@ def test_every_truncation_of_a_coded_body_is_found_and_no_altered_byte_is_read_a
             assert any(band is None or (band != residuals[first]).any() for first, band in again.items())
 
 
-def test_planes_of_bytes():
+def test_byte_planes_are_split_and_joined():
     for width in (1, 2, 4):
         values = np.random.default_rng(0).integers(0, 256**width, 101).astype(f"u{width}")
         body = np.empty(101 * width, np.uint8)

@@ -44,7 +44,7 @@ def made(name, dtype="uint16", backend=NUMBA, **changes):
 @pytest.mark.parametrize("dither", [None, 5])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_round_trip(name, dtype, dither):
+def test_encoded_chunks_decode_within_half_a_step(name, dtype, dither):
     layout = made(name, dtype, dither=dither)
     for shape in SHAPES:
         values = movie(dtype, shape)
@@ -211,7 +211,7 @@ def test_the_largest_default_chunk_can_be_written_and_opened(name, dtype):
         layout.chunk_frames(frames + 1, shape)
 
 
-def test_frames_per_chunk():
+def test_a_chunk_has_100_frames_or_as_many_as_asked_for():
     layout = made("plain")
     assert layout.chunk_frames(None, (1000, 10, 10)) == 100 and layout.chunk_frames(None, (7, 10, 10)) == 7
     assert (

@@ -296,7 +296,7 @@ def test_every_other_step_is_a_float():
     ]
 
 
-def test_dtypes():
+def test_unsupported_dtypes_and_phases_are_refused():
     assert supported_dtype(">u2") == np.dtype("uint16") and supported_dtype(">u2").isnative
     for dtype in ("bool", "complex64", "float16", "object", "U3", "M8[s]"):
         with pytest.raises(UnsupportedTypeError, match="uint16"):

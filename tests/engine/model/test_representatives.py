@@ -101,5 +101,5 @@ def test_values_below_the_dtype_count_as_its_least():
     assert cut[0] < free[0]
 
 
-def test_nothing_to_choose():
+def test_bins_of_one_value_keep_it():
     assert unbiased(CAMERA, [3.0, 4.0], [3.0, 4.0], [3.0, 4.0], 0.0) == [3.0, 4.0]

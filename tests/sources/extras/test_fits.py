@@ -32,7 +32,7 @@ def test_images_of_any_dtype(tmp_path, dtype, compressed):
         assert "BITPIX" in source.recording.document("header.txt").text
 
 
-def test_several_images(tmp_path, movie):
+def test_one_of_several_images_is_chosen(tmp_path, movie):
     path = tmp_path / "movie.fits"
     images = [fits.ImageHDU(movie, name="green"), fits.ImageHDU(movie + 1, name="red")]
     fits.HDUList([fits.PrimaryHDU(movie[0]), *images]).writeto(path)

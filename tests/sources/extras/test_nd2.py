@@ -14,7 +14,7 @@ from tests.support.nd2_files import write_nd2
 from tests.support.tiff_files import make_movie
 
 
-def test_channels_over_time(tmp_path):
+def test_channels_over_time_are_read_with_their_metadata(tmp_path):
     movie = make_movie((6, 2, 12, 16), "uint16")
     with open_source(write_nd2(tmp_path / "x.nd2", movie)) as source:
         assert source.dtype == np.uint16

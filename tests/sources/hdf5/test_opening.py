@@ -32,7 +32,7 @@ def sum_in_a_new_process(path):
 
 
 @pytest.mark.parametrize("name", ["Blosc", "Blosc2", "Zstd", "LZ4", "Bitshuffle"])
-def test_filters_of_hdf5plugin(path, movie, name):
+def test_filters_of_hdf5plugin_are_read_without_importing_it(path, movie, name):
     with h5py.File(path, "w") as file:
         file.create_dataset("movie", data=movie, chunks=(3, 12, 16), **getattr(hdf5plugin, name)())
     # In a process of its own, which has not imported hdf5plugin.
@@ -110,7 +110,7 @@ def test_no_permission_is_called_so(path, movie, monkeypatch):
         open_source(path)
 
 
-def test_a_closed_dataset(path, movie):
+def test_a_closed_dataset_is_refused(path, movie):
     with h5py.File(path, "w") as file:
         dataset = file.create_dataset("movie", data=movie)
     with pytest.raises(InvalidInputError, match="file of this dataset is closed; open it again"):

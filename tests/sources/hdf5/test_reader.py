@@ -89,7 +89,7 @@ def test_datasets_that_are_no_numbers(path, dtype):
 
 
 @pytest.mark.parametrize("dtype", [">i2", "<i2", ">u4", ">f8", "u1"])
-def test_byte_orders(path, movie, dtype):
+def test_any_byte_order_is_read_as_native(path, movie, dtype):
     stored = np.abs(movie).astype(dtype)
     with open_source(save(path, movie=stored)) as source:
         frames = source.read(0, 20)

@@ -265,7 +265,7 @@ class TestTruncated:
         with pytest.raises(CorruptDataError, match=r"a_1\.tif"):
             read(tmp_path, truncated="keep")
 
-    def test_npy(self, tmp_path, movie):
+    def test_a_truncated_npy_keeps_its_whole_frames(self, tmp_path, movie):
         np.save(tmp_path / "m.npy", movie)
         self.cut(tmp_path / "m.npy", 100)
         with pytest.raises(CorruptDataError, match="truncated='keep' stores these 11"):

@@ -124,7 +124,7 @@ def test_a_movie_survives_pickle():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype(dtype):
+def test_every_dtype_is_simulated(dtype):
     options = dict(
         frames=5, height=16, width=16, photons=8, gain=1, offset=20, read_noise_adu=2, response=0.5
     )
@@ -197,7 +197,7 @@ def test_the_widest_integers_saturate_without_wrapping(dtype):
                 assert (one[0] > np.iinfo(dtype).max * 0.99).all()
 
 
-def test_activity_fires():
+def test_activity_fires_at_its_mean_rate():
     still = {"frames": 600, "height": 48, "width": 48, "cells": 8, "motion": 0, "seed": 2}
     movie, quiet = simulate(**still, activity=0.5), simulate(**still, activity=0)
     traces = movie.traces(0, 600)

@@ -37,7 +37,7 @@ def test_axes_over_pages_have_letters_where_all_are_known(axes, names):
         ("no word of channels", 1),
     ],
 )
-def test_scanimage_channels(text, channels):
+def test_the_channels_of_scanimage_are_read_from_its_text(text, channels):
     assert scanimage_channels(text) == channels
 
 

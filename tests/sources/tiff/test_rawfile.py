@@ -53,7 +53,7 @@ def test_threads_do_not_mix_their_places(path):
             assert data == BYTES[offset : offset + 999]
 
 
-def test_a_closed_file(path):
+def test_a_closed_file_cannot_be_read(path):
     file = RawFile(path)
     file.close()
     with pytest.raises(InvalidInputError, match="closed"):

@@ -230,7 +230,7 @@ def test_ome_axes_become_time_first(tmp_path, axes, shape, expected, compression
         np.testing.assert_array_equal(source.read(1, 2), movie[1:2])
 
 
-def test_imagej_hyperstack(tmp_path):
+def test_an_imagej_hyperstack_keeps_its_axes(tmp_path):
     movie = make_movie((4, 3, 2, 8, 9))
     with TiffSource(write_tiff(tmp_path, movie, imagej=True, metadata={"axes": "TZCYX"})) as source:
         assert source.shape == movie.shape
@@ -388,7 +388,7 @@ def test_options_pass_through_open_source(tmp_path):
     "name, shape, dtype",
     [("2p_cortex.tif", (300, 200, 200), "int16"), ("lattice_lightsheet_z.tif", (88, 320, 256), "uint16")],
 )
-def test_real_recordings(name, shape, dtype):
+def test_real_recordings_are_read_as_tifffile_reads_them(name, shape, dtype):
     path = Path(os.environ["PHOTON_GPU_CORPUS"]) / name
     with open_source(path) as source:
         assert (source.shape, source.dtype) == (shape, np.dtype(dtype))

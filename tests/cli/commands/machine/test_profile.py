@@ -54,7 +54,7 @@ def test_a_movie_of_the_users_own(typed, tmp_path):
     assert (tmp_path / "p.png").exists()
 
 
-def test_the_table(typed):
+def test_the_table_names_ceilings_and_the_fastest_choice(typed):
     code, out, _ = typed(
         "--seconds", "0.1", "--layout", "plain", "--preset", "fast", "--cores", 1, "--camera", "64x64x5"
     )
@@ -71,6 +71,6 @@ def test_the_table(typed):
         (["--layout", "tight"], "tight"),
     ],
 )
-def test_bad_input(typed, arguments, message):
+def test_bad_input_is_refused_with_code_2(typed, arguments, message):
     code, _, err = typed(*arguments)
     assert code == 2 and message in err

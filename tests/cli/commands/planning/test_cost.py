@@ -26,7 +26,7 @@ def typed(capsys):
     return run
 
 
-def test_the_documented_table(typed):
+def test_the_documented_table_of_costs_is_printed(typed):
     code, out, _ = typed("--shape", "1000x512x512", "--movies", 1000, "--units", "documented")
     assert code == 0
     rows = [line.split() for line in out.splitlines()]
@@ -35,7 +35,7 @@ def test_the_documented_table(typed):
     assert rows[3][:7] == ["saved", "(75%)", "375", "MB", "375", "GB", "$8.62"]
 
 
-def test_a_stored_movie(typed, tmp_path):
+def test_the_size_of_a_stored_movie_is_measured(typed, tmp_path):
     report = pg.encode(COUNTS, tmp_path / "m.zarr", noise=pg.NoiseModel())
     code, out, _ = typed(tmp_path / "m.zarr", "--json")
     assert code == 0
@@ -66,7 +66,7 @@ def test_prices_of_your_own(typed, tmp_path):
         (("nothing.tif",), "nothing.tif"),
     ],
 )
-def test_what_cannot_be(typed, arguments, says):
+def test_impossible_arguments_are_refused_with_code_2(typed, arguments, says):
     code, _, err = typed(*arguments)
     assert code == 2
     assert says in err

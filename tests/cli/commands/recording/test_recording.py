@@ -343,7 +343,7 @@ def test_a_movie_of_several_files_waits_until_each_is_complete(tmp_path, monkeyp
     assert feed.unread == []
 
 
-def test_watch_of_nothing(cli, tmp_path):
+def test_watching_without_any_file_is_an_error_and_makes_no_movie(cli, tmp_path):
     assert cli("watch", "nowhere", "m.zarr").code == 2
     (tmp_path / "in").mkdir()
     ran = cli("watch", "in", "m.zarr", "--idle-seconds", "0.2")
@@ -465,7 +465,7 @@ def test_the_systems_request_to_end_ends_a_recording_in_good_order(tmp_path, mov
     assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
 
 
-def test_bad_options(cli):
+def test_bad_options_of_a_recording_are_refused_with_code_2(cli):
     assert cli("record", "-", "m.zarr", "--shape", "a,b").code == 2
     assert cli("record", "-", "m.zarr", "--dtype", "colour").code == 2
     assert cli("record", "tcp://nowhere", "m.zarr").code == 2
