@@ -408,17 +408,19 @@ class LiveWriter:
         FidelityWarning
             The check fails. The movie is finished and kept, even if the warning is made an error.
         """
-        if not self._appending.acquire(timeout=self.config.close_seconds):
-            self._abandoned.set()  # ends an append that waits for room in the queue
-            self._appending.acquire()
+        # Ends an append that waits for room in the queue. An interrupt cannot leave the lock taken.
+        abandon = threading.Timer(self.config.close_seconds, self._abandoned.set)
+        abandon.daemon = True
         closing = False
         try:
             try:
-                if self._closed:
-                    return
-                closing = self._closed = True
+                abandon.start()
+                with self._appending:
+                    if self._closed:
+                        return
+                    closing = self._closed = True
             finally:
-                self._appending.release()
+                abandon.cancel()
             self._pipeline.finish(self._submit_rest())
             self._end(finished=True)
         except BaseException as error:  # also an interrupt: the caller must learn where the frames are
