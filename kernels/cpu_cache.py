@@ -50,14 +50,14 @@ def cache_folder() -> Path:
     It lies in ``NUMBA_CACHE_DIR`` if that is set, else beside the sources, else in the user's cache folder.
     Where none of these is writable (containers, clusters), it is a temporary folder of this process.
     """
-    user = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path("~/.cache").expanduser()
-    parents = [_config.CACHE_DIR] if _config.CACHE_DIR else [_HERE / "__pycache__", user]
+    user = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    parents: list[str | Path] = [_config.CACHE_DIR] if _config.CACHE_DIR else [_HERE / "__pycache__", user]
     for parent in parents:
-        folder = Path(parent) / f"photon_gpu-kernels-{source_hash()}"
         try:
+            folder = Path(parent).expanduser() / f"photon_gpu-kernels-{source_hash()}"
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError: a user without a home
             continue
         return folder
     folder = Path(tempfile.mkdtemp(prefix="photon_gpu-kernels-"))

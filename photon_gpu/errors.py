@@ -79,6 +79,22 @@ class BackendUnavailableError(PhotonError, RuntimeError):
     """The requested backend cannot run here; the message says what to install."""
 
 
+def missing_package(error: ImportError) -> BackendUnavailableError:
+    """Return the error that says what to install, for a module that cannot be imported.
+
+    Examples
+    --------
+    >>> print(missing_package(ModuleNotFoundError("no numba", name="numba")))
+    photon_gpu cannot load what it needs (no numba): pip install numba; photon-gpu doctor shows more
+    """
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "photon_gpu"):
+        package = "--upgrade photon-gpu"
+    return BackendUnavailableError(
+        f"photon_gpu cannot load what it needs ({error}): pip install {package}; photon-gpu doctor shows more"
+    )
+
+
 class QueueFullError(PhotonError, queue.Full):
     """The queue of a live writer that does not wait is full; no frame of this append was accepted."""
 

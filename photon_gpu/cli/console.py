@@ -181,6 +181,8 @@ def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) ->
 
 def _explained(error: BaseException) -> tuple[str, str, int]:
     """Type name, message and exit code of an error."""
+    if isinstance(error, ImportError):
+        error = errors.missing_package(error)
     error_type = type(error).__name__
     text = str(error) or error_type
     code = 1

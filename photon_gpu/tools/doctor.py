@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -97,10 +98,10 @@ def _versions() -> Iterator[Finding]:
 
 
 def _backends() -> Iterator[Finding]:
-    cpu = get_backend()
-    slow = cpu.name == "numpy"
-    advice = "pip install numba: without it everything is a hundred times slower" if slow else ""
-    yield Finding(name="backend", found=f"{cpu.name} ({cpu.why})" if slow else cpu.name, advice=advice)
+    try:
+        yield Finding(name="backend", found=get_backend().name)
+    except BackendUnavailableError as error:
+        yield Finding(name="backend", found="none", advice=str(error), broken=True)
     try:
         from photon_gpu.engine.gpu.devices import device_count, load_cupy
 
@@ -123,16 +124,13 @@ def _extras() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    from photon_gpu.kernels.cpu_cache import cache_folder
+    with suppress(ImportError):  # the line of the backend says what to install
+        from photon_gpu.kernels.cpu_cache import cache_folder
 
-    kernels = cache_folder()
-    lost = kernels.parent == Path(tempfile.gettempdir())
-    advice = (
-        "every process compiles the kernels again: set NUMBA_CACHE_DIR to a folder that is kept"
-        if lost
-        else ""
-    )
-    yield Finding(name="compiled kernels", found=str(kernels), advice=advice)
+        kernels = cache_folder()
+        lost = kernels.parent == Path(tempfile.gettempdir())
+        advice = "every process compiles the kernels again: set NUMBA_CACHE_DIR to a folder that is kept"
+        yield Finding(name="compiled kernels", found=str(kernels), advice=advice if lost else "")
     for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.curdir)):
         free = shutil.disk_usage(folder).free
         advice = "little: a spool or an export may fill it" if free < _LITTLE_DISK else ""

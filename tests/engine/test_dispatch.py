@@ -26,22 +26,24 @@ def test_other_names_are_refused_with_what_is_allowed(name):
     assert set(NAMES) == {"auto", "numba", "cupy", "numpy"}
 
 
-def test_without_numba_auto_is_the_slow_reference_and_numba_says_what_to_install():
+def test_without_numba_the_package_imports_and_each_use_says_what_to_install():
     code = """
         import sys
         sys.modules["numba"] = None
+        import photon_gpu as pg
         from photon_gpu.engine.dispatch import get_backend
-        from photon_gpu.errors import BackendUnavailableError
-        print(get_backend("auto").name, "numba cannot be loaded" in get_backend("auto").why)
-        try:
-            get_backend("numba")
-        except BackendUnavailableError as error:
-            print("pip install numba" in str(error))
+        from photon_gpu.tools.doctor import diagnose
+        for use in (lambda: pg.encode, lambda: get_backend("auto"), lambda: get_backend("numba")):
+            try:
+                use()
+            except pg.PhotonError as error:
+                print("pip install numba" in str(error))
+        print(diagnose().exit_code)
     """
     out = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
-    assert out.stdout.split() == ["numpy", "True", "True"]
+    assert out.stdout.split() == ["True", "True", "True", "1"]
 
 
 def test_the_cpu_has_no_gpu_and_places_tables_where_they_are():

@@ -15,8 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.runtime.stopwatch import Stages
-from photon_gpu.errors import BackendUnavailableError
-from photon_gpu.logger import logger
+from photon_gpu.errors import missing_package
 
 
 class GpuCoder(Protocol):
@@ -96,12 +95,12 @@ def cpu_backend(name: str = "auto") -> Backend:
     Parameters
     ----------
     name : {"auto", "numba", "numpy"}
-        ``"auto"`` is ``"numba"`` if that can be loaded, else the slow reference, ``"numpy"``.
+        ``"auto"`` is ``"numba"``; ``"numpy"`` is the slow reference.
 
     Raises
     ------
     BackendUnavailableError
-        ``"numba"`` was requested and cannot be loaded; the message says what to install.
+        Numba cannot be loaded; the message says what to install.
     """
     return _loaded(name)
 
@@ -113,13 +112,7 @@ def _loaded(name: str) -> Backend:
     try:
         kernels = importlib.import_module("photon_gpu.kernels.cpu")
     except ImportError as error:
-        if name == "numba":
-            raise BackendUnavailableError(
-                f"backend 'numba' cannot be loaded ({error}); install it with: pip install numba"
-            ) from error
-        reference = importlib.import_module("photon_gpu.kernels.reference")
-        logger.warning("numba cannot be loaded (%s): the slow reference kernels are used", error)
-        return Backend("numpy", reference, f"numba cannot be loaded ({error}): slow reference kernels")
+        raise missing_package(error) from error
     if name == "numba":
         return Backend("numba", kernels, "requested by name")
     # Do not import CuPy here: it takes a second and would not change the choice.

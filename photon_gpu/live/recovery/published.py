@@ -50,7 +50,10 @@ def finished_frames(storage: Storage) -> int:
     try:
         return describe(storage).shape[0]
     except StoreNotFoundError as error:
-        raise StoreNotFoundError(f"{storage.url}: nothing is there to recover") from error
+        raise StoreNotFoundError(
+            f"{storage.url}: nothing is there to recover; if it was a spool, its movie is whole: a spool is "
+            "removed when its movie is finished"
+        ) from error
 
 
 def finish_published(storage: Storage) -> tuple[int, int, list[str]]:

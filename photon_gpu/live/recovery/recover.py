@@ -209,6 +209,10 @@ def recover(
     try:
         target = recorded(movie_storage(url if url is not None else spool.facts["url"], storage_options))
         report = _Recovery(spool, target, noise, salvage, close_seconds, backend, workers, began).run()
+    except KeyboardInterrupt as error:
+        # A movie that is whole no longer names its spool.
+        error.add_note(f"nothing is lost: photon_gpu.recover({str(spool.folder)!r}) goes on")
+        raise
     finally:
         spool.release()
     return report
