@@ -228,6 +228,8 @@ def spoken(text: str) -> str:
 
     >>> spoken("store it with layout='lossless'")
     'store it with --layout lossless'
+    >>> spoken("photon_gpu.recover('/fast/spool') goes on")
+    'photon-gpu recover /fast/spool goes on'
     >>> spoken("/data/run_delete_source/m.tif: leave out delete_source")
     '/data/run_delete_source/m.tif: leave out --delete-source'
     """
@@ -235,7 +237,7 @@ def spoken(text: str) -> str:
         if library in text:
             end = r"(?!\w)" if library[-1].isalnum() else ""
             text = re.sub(rf"(?<![\w/]){re.escape(library)}{end}", typed, text)
-    return text
+    return re.sub(r"photon_gpu\.recover\('([^']*)'\)", r"photon-gpu recover \1", text)
 
 
 def one_line(text: str) -> str:

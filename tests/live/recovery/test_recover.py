@@ -498,3 +498,17 @@ def test_frames_without_facts_are_named_and_kept(tmp_path):
     with pytest.raises(CorruptDataError, match=r"holds frames, and recording\.json.* is gone"):
         pg.recover(tmp_path / "spool")
     assert before and {path.name for path in folder.glob("journal-*")} == before
+
+
+def test_an_interrupt_that_leaves_only_the_spool_names_it(tmp_path, monkeypatch):
+    live = killed(tmp_path / "m.zarr", tmp_path / "fast")
+
+    def interrupted(spool):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
+        patch.setattr(Spool, "remove", interrupted)
+        pg.recover(tmp_path / "m.zarr")
+    assert f"photon_gpu.recover({live.spool!r})" in stopped.value.__notes__[0]
+    pg.recover(live.spool)
+    assert exact(tmp_path / "m.zarr") and not (tmp_path / "fast").exists()
