@@ -31,10 +31,13 @@ from photon_gpu.dj.references import (
 )
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stored_movies import SchemaFolder, StoredMovie, modified
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import InvalidInputError, StoreUnavailableError
+from photon_gpu.settings import bounded_number
 from photon_gpu.store import durable, frame_records
 from photon_gpu.store.manifest import NAME as MANIFEST
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+
+_LONGEST_GRACE = 1e6  # hours; more exceed the range of dates
 
 #: Movies that are locked together before their references are looked up again.
 _AT_ONCE = 100
@@ -169,13 +172,12 @@ def collect(
         place. Then nothing was deleted. A dry run reports the second case in ``refusals``.
     InvalidInputError
         A store is unknown, or the schema's rows refer to movies and the stores hold none of them.
+    StoreUnavailableError
+        The database is not configured, or does not answer.
     """
+    grace_hours = bounded_number("grace_hours", grace_hours, 0, _LONGEST_GRACE)
     if connection is None:
-        import datajoint
-
-        connection = datajoint.conn()
-    if not grace_hours >= 0:
-        raise InvalidInputError(f"grace_hours={grace_hours}: 0 or more is allowed")
+        connection = _connect()
     ignored = {ignore_databases} if isinstance(ignore_databases, str) else set(ignore_databases)
     tables = {folder_name(table) for table in schema_tables(connection, schema_name)}
     sections = [SchemaFolder(connection, name, schema_name) for name in _store_names(connection, stores)]
@@ -212,6 +214,19 @@ def collect(
         missing=len(missing),
         refusals=tuple(refusals),
     )
+
+
+def _connect() -> Any:
+    """Connect to the configured database; any error of its driver says what to configure."""
+    import datajoint
+
+    try:
+        return datajoint.conn()
+    except Exception as error:
+        raise StoreUnavailableError(
+            f"the database cannot be reached: {error}; datajoint.json or DJ_HOST, DJ_USER and DJ_PASS say "
+            "where it is"
+        ) from error
 
 
 def _refusals(

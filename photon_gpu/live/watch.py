@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.live.feeds import Batch, Feed, batches, open_whole, times_of
 from photon_gpu.recording import Document
+from photon_gpu.settings import bounded_number, location
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.multifile.numbering import channel_of, listed_names, natural_key
 from photon_gpu.sources.open import open_in_order
@@ -84,10 +85,11 @@ class WatchFeed(Feed):
         idle_seconds: float | None = None,
         **source_options: Unpack[OpenOptions],
     ) -> None:
-        self.name, self._pattern = os.fspath(folder), pattern
-        if not Path(folder).is_dir():
+        self.name, self._pattern = location("folder", folder), location("pattern", pattern)
+        if not Path(self.name).is_dir():
             raise InvalidInputError(f"{folder} is not a folder; make it before it is watched")
-        self._settle, self._idle = settle_seconds, idle_seconds
+        self._settle = bounded_number("settle_seconds", settle_seconds, 0, 1e9)
+        self._idle = None if idle_seconds is None else bounded_number("idle_seconds", idle_seconds, 0, 1e9)
         self.unread = []
         self._options = source_options
         self._taken: dict[str, _State | None] = {}
@@ -102,7 +104,10 @@ class WatchFeed(Feed):
         self._one_by_one = 0  # files that do not open together
         self._first = self._next()
         if self._first is None:
-            raise InvalidInputError(f"{folder}: no readable file {pattern} arrived within {idle_seconds:g} s")
+            why = "".join(f"; {text}" for text in list(self._why.values())[:1])
+            raise InvalidInputError(
+                f"{folder}: no readable file {pattern} arrived within {idle_seconds:g} s{why}"
+            )
         source = self._first.source
         channels = sorted({channel_of(path) for path in self._listing()})
         if self._channel and len(channels) > 1:

@@ -24,6 +24,7 @@ from functools import cache
 from typing import IO
 
 from photon_gpu.engine.runtime.pool import Pool
+from photon_gpu.errors import CorruptDataError
 from photon_gpu.logger import logger
 
 WINDOWS = os.name == "nt"
@@ -211,7 +212,10 @@ def remove(path: str) -> None:
 
 def rename(path: str, to: str) -> None:
     """Rename a file, replacing one that has the new name."""
-    _patiently(lambda: os.replace(path, to))
+    try:
+        _patiently(lambda: os.replace(path, to))
+    except IsADirectoryError as error:
+        raise CorruptDataError(f"{to} is a folder where a file belongs: move it away") from error
 
 
 def _patiently(action: Callable[[], None]) -> None:

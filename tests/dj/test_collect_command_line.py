@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from photon_gpu.dj import collect
 from photon_gpu.dj.database_marks import MARK
+from photon_gpu.errors import InvalidInputError, StoreUnavailableError
 from tests.support import servers
 from tests.support.dj_movies import RECORDING, check_rows, poisson
 from tests.support.dj_tables import declare
@@ -94,3 +96,16 @@ def test_a_refusal_says_which_option_solves_it(lab, dj):
     assert "--only-this-database" in refused.stderr
     assert "13 in use, 1 deleted" in run(line + " --delete --only-this-database").stdout
     assert run(line + " --delete").returncode == 0
+
+
+def test_a_database_that_cannot_be_reached_is_reported(monkeypatch):
+    import datajoint
+
+    def refused():
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(datajoint, "conn", refused)
+    with pytest.raises(StoreUnavailableError, match="connection refused; datajoint.json or DJ_HOST"):
+        collect("calcium_imaging")
+    with pytest.raises(InvalidInputError, match="grace_hours"):
+        collect("calcium_imaging", grace_hours=float("inf"))

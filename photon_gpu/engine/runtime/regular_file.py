@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -12,6 +13,8 @@ _FLAGS = os.O_RDONLY
 for _name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
     _FLAGS |= getattr(os, _name, 0)
 
+_NO_FILE = (errno.ELOOP, errno.ENXIO)  # a link to itself; a socket, or a device that is gone
+
 
 def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> io.FileIO:
     """Open a regular file for reading, unbuffered.
@@ -19,22 +22,26 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> io
     Raises
     ------
     CorruptDataError
-        It is a pipe, a device or a socket, or it has more than ``most`` bytes.
+        It is a folder, a pipe, a device, a socket or a link to itself, or it has more than ``most`` bytes.
 
     Examples
     --------
     >>> open_regular("/dev/null")
     Traceback (most recent call last):
         ...
-    photon_gpu.errors.CorruptDataError: /dev/null is not a regular file (a pipe, a device or a socket)
+    photon_gpu.errors.CorruptDataError: /dev/null is not a regular file (a folder, a pipe, a device or a socket)
     """
-    descriptor = os.open(path, _FLAGS)
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise CorruptDataError(f"{os.fspath(path)} is not a regular file ({error.strerror})") from error
+        raise
     try:
         status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(f"{os.fspath(path)} is a folder")
         if not stat.S_ISREG(status.st_mode):
-            raise CorruptDataError(f"{os.fspath(path)} is not a regular file (a pipe, a device or a socket)")
+            kinds = "a folder, a pipe, a device or a socket"
+            raise CorruptDataError(f"{os.fspath(path)} is not a regular file ({kinds})")
         if most is not None and status.st_size > most:
             raise CorruptDataError(
                 f"{os.fspath(path)} has {status.st_size:,} bytes; at most {most:,} are read"
