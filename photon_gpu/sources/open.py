@@ -191,7 +191,8 @@ def open_in_order(paths: Sequence[str], **options: Unpack[OpenOptions]) -> Sourc
     if any(_file_type(path, _local(path)) is not _TIFF for path in paths):
         return JoinedSource(paths, lambda path: open_source(path, **options), f"{paths[0]} and more files")
     join = import_module("photon_gpu.sources.tiff.join").open_tiffs
-    own = {name: value for name, value in options.items() if value is not None}
+    selection, own = split_options({**options})
+    own |= selection
     _check_options(paths[0], _TIFF, own)
     return _as_source(join(paths, f"{paths[0]} and {len(paths) - 1} more files", as_listed=True, **own))
 

@@ -6,13 +6,17 @@ import inspect
 import shutil
 import warnings
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
+import zarr
 
 import photon_gpu as pg
 import photon_gpu.live
-from photon_gpu.live import SourceFeed
+from photon_gpu.live import SourceFeed, WatchFeed
 from photon_gpu.reader.export import export
+from photon_gpu.sources.select.options import OpenOptions
 from photon_gpu.tools import cost
 from photon_gpu.tools.profiling.preset_for_camera import Camera
 from tests.support.fuzz_counts import count
@@ -58,6 +62,7 @@ CALLS = {
     "estimate_noise": (pg.estimate_noise, {"source": COUNTS}),
     "recover": (pg.recover, {"where": "MOVIE"}),
     "LiveWriter": (pg.LiveWriter, LIVE),
+    "WatchFeed": (WatchFeed, {"folder": "FOLDER", "idle_seconds": 0.02}),
     "record": (photon_gpu.live.record, {"feed": SourceFeed(pg.open_source(COUNTS)), "url": "live.zarr"}),
     "export": (export, {"movie": "OPENED", "path": "out.npy", "overwrite": True}),
     "movie": (pg.movie, {"source": COUNTS}),
@@ -87,6 +92,23 @@ def stored(tmp_path_factory):
     return movie
 
 
+def make_source(folder, name):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    if name == "m.npy":
+        np.save(path, COUNTS)
+    elif name == "m.tif":
+        tifffile.imwrite(path, COUNTS, photometric="minisblack")
+    elif name == "m.raw":
+        COUNTS.tofile(path)
+    elif name == "m.h5":
+        with h5py.File(path, "w") as file:
+            file["movie"] = COUNTS
+    else:
+        zarr.open(path, mode="w", shape=COUNTS.shape, dtype=COUNTS.dtype)[:] = COUNTS
+    return path
+
+
 def parameters(function):
     taken = inspect.signature(pg.Simulation if function is pg.simulate else function).parameters.values()
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -98,7 +120,8 @@ def test_a_wrong_argument_is_refused_by_name(name, stored, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     warnings.simplefilter("ignore")
     function, right = CALLS[name]
-    places = {"MOVIE": stored, "OPENED": pg.open(stored)}
+    places = {"MOVIE": stored, "OPENED": pg.open(stored), "FOLDER": tmp_path / "in"}
+    make_source(tmp_path / "in", "m.tif")
     right = {
         key: places.get(value, value) if isinstance(value, str) else value for key, value in right.items()
     }
@@ -117,5 +140,24 @@ def test_a_wrong_argument_is_refused_by_name(name, stored, tmp_path, monkeypatch
                     raw.append(f"{what}: {len(str(error))} characters")
             except Exception as error:
                 raw.append(f"{what}: {type(error).__name__}: {str(error)[:100]}")
+    count("wrong calls", tried, tried - len(raw))
+    assert not raw, "\n".join(raw)
+
+
+@pytest.mark.parametrize("name", ["m.npy", "m.tif", "m.raw", "m.h5", "m.zarr"])
+def test_a_wrong_option_of_a_source_is_refused_by_name(name, tmp_path):
+    path = make_source(tmp_path, name)
+    right = {"shape": (8, 8), "dtype": "uint16"} if name == "m.raw" else {}
+    tried, raw = 0, []
+    for option in (*OpenOptions.__annotations__, "unknown"):
+        for value in (*WRONG, np.int64(1), slice("a", "b"), "0:5"):
+            tried += 1
+            try:
+                with pg.open_source(path, **{**right, option: value}) as source:
+                    source.read(0, 1)
+            except pg.PhotonError:
+                continue
+            except Exception as error:
+                raw.append(f"{option}={str(value)[:40]!r}: {type(error).__name__}: {str(error)[:100]}")
     count("wrong calls", tried, tried - len(raw))
     assert not raw, "\n".join(raw)

@@ -29,7 +29,7 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> io
     >>> open_regular("/dev/null")
     Traceback (most recent call last):
         ...
-    photon_gpu.errors.CorruptDataError: /dev/null is not a regular file (a folder, a pipe, a device or a socket)
+    photon_gpu.errors.CorruptDataError: /dev/null is not a regular file (a folder, pipe, device or socket)
     """
     try:
         descriptor = os.open(path, _FLAGS)
@@ -40,8 +40,9 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> io
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            kinds = "a folder, a pipe, a device or a socket"
-            raise CorruptDataError(f"{os.fspath(path)} is not a regular file ({kinds})")
+            raise CorruptDataError(
+                f"{os.fspath(path)} is not a regular file (a folder, pipe, device or socket)"
+            )
         if most is not None and status.st_size > most:
             raise CorruptDataError(
                 f"{os.fspath(path)} has {status.st_size:,} bytes; at most {most:,} are read"

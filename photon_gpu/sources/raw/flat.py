@@ -60,7 +60,7 @@ class RawSource(ArraySource):
         check_truncated(truncated)
         try:
             stored = np.dtype(dtype)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise UnsupportedTypeError(f"{name}: dtype is {dtype!r}; as in 'uint16' or '>i2'") from error
         native = check_movie((1, *frame_shape), stored, name)
         if offset < 0:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import Progress
 
 
@@ -108,6 +111,15 @@ SELECTION = tuple(Selection.__annotations__)
 """Names of the options that every type of source takes."""
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("missing", "truncated", "flyback", "key", "dataset", "path"), (str,)),
+    **dict.fromkeys(("as_pages", "volumes", "inverted"), (bool,)),
+    **dict.fromkeys(("series", "offset_bytes"), (int,)),
+    "hdu": (int, str),
+}
+_WORDS = {str: "a text", bool: "True or False", int: "a whole number"}
+
+
 @dataclass(frozen=True)
 class SourceRequest:
     """A source that is not opened yet, together with the options to open it with.
@@ -131,6 +143,11 @@ class SourceRequest:
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split options into a :class:`Selection` and the options of the source type; drop those that are None.
 
+    Raises
+    ------
+    InvalidInputError
+        An option of the source type has a value of another type than it takes.
+
     Examples
     --------
     >>> split_options({"channels": 2, "dataset": "/data", "plane": None})
@@ -138,4 +155,15 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     selection = {name: chosen.pop(name) for name in SELECTION if name in chosen}
-    return selection, chosen
+    return selection, {name: _checked(name, value) for name, value in chosen.items()}
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return the value of an option, a whole number as ``int``."""
+    if name not in _TYPES or type(value) in _TYPES[name]:
+        return value
+    if int in _TYPES[name] and type(value) is not bool:
+        with suppress(TypeError):
+            return operator.index(value)
+    needed = " or ".join(_WORDS[one] for one in _TYPES[name])
+    raise InvalidInputError(f"{name} is {repr(value)[:60]}; {needed} is needed")

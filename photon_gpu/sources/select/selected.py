@@ -331,9 +331,8 @@ def _ends(frames: Any) -> tuple[int | None, int | None]:
             if not colon:
                 raise ValueError(frames)
             return (int(first) if first.strip() else None), (int(stop) if stop.strip() else None)
-        if isinstance(frames, slice) and frames.step in (None, 1):
-            return frames.start, frames.stop
-        first, stop = frames
+        unit = isinstance(frames, slice) and frames.step in (None, 1)
+        first, stop = (frames.start, frames.stop) if unit else frames
         if all(end is None or type(end) is int for end in (first, stop)):
             return first, stop
     except (TypeError, ValueError):
