@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.model.code_table import supported_dtype
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.reader import reductions
 from photon_gpu.reader.dask_arrays import counts_to_dask
 from photon_gpu.reader.movie_protocol import Readable
 from photon_gpu.reader.reductions import Axis
 from photon_gpu.recording import Recording
+from photon_gpu.settings import bounded_number, shown
 
 
 def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:
@@ -107,7 +109,7 @@ class Counts:
         """Sum over all samples or along axes, as ``np.sum``."""
         _no_out(out)
         axes = reductions.axes_of(axis, self.ndim)
-        return _result(reductions.total(self._movie, self.dtype, axes, dtype), axes, keepdims)
+        return _result(reductions.total(self._movie, self.dtype, axes, _dtype(dtype, None)), axes, keepdims)
 
     def mean(
         self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, *, keepdims: bool = False
@@ -116,7 +118,7 @@ class Counts:
         _no_out(out)
         axes = reductions.axes_of(axis, self.ndim)
         mean, _, _ = reductions.mean_and_squares(self._movie, self.dtype, axes)
-        return _result(mean.astype(dtype or np.float64), axes, keepdims)
+        return _result(mean.astype(_dtype(dtype, np.float64)), axes, keepdims)
 
     def var(
         self,
@@ -130,10 +132,11 @@ class Counts:
         """Variance over all samples or along axes, computed in float64, as ``np.var`` of integers."""
         _no_out(out)
         axes = reductions.axes_of(axis, self.ndim)
+        ddof = bounded_number("ddof", ddof, -1e15, 1e15)
         _, squares, count = reductions.mean_and_squares(self._movie, self.dtype, axes)
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = squares / max(count - ddof, 0)
-        return _result(variance.astype(dtype or np.float64), axes, keepdims)
+        return _result(variance.astype(_dtype(dtype, np.float64)), axes, keepdims)
 
     def std(
         self,
@@ -183,6 +186,16 @@ class Counts:
 
     def __repr__(self) -> str:
         return f"<Counts {' x '.join(map(str, self.shape))} {self.dtype} of {self._movie.url}>"
+
+
+def _dtype(dtype: DTypeLike | None, default: DTypeLike | None) -> DTypeLike | None:
+    """Return the dtype of a result, or the default; raise UnsupportedTypeError unless it is of numbers."""
+    if dtype is None:
+        return default
+    with suppress(TypeError, ValueError):
+        if np.dtype(dtype).kind in "biufc":
+            return np.dtype(dtype)
+    raise UnsupportedTypeError(f"dtype is {shown(dtype)}; a dtype of numbers is needed, such as 'float32'")
 
 
 def _no_out(out: None) -> None:

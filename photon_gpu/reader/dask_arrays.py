@@ -44,7 +44,7 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
     >>> array.chunks[0], array.dtype, int(array[7:23].max().compute())
     ((10, 10, 10), dtype('uint16'), 1)
     """
-    if what not in UNITS:
+    if not isinstance(what, str) or what not in UNITS:
         raise InvalidInputError(f"what is {what!r}; allowed are {', '.join(UNITS)}")
     if what == "stabilized" and not movie.encoding.models:
         raise InvalidInputError(f"{movie.url} was stored losslessly without a noise model: pass 'counts'")

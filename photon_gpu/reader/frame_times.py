@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ class FrameTimes:
         """Metadata of one frame; None if it has none."""
         frames = self.folder.shape[0]
         try:
-            number = range(frames)[frame]
+            number = range(frames)[operator.index(frame)]
         except (IndexError, TypeError) as error:
             raise InvalidIndexError(
                 f"frame is {str(frame)[:80]!r}; for a movie of {frames} frames a whole number "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +21,8 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     try:
-        axes = tuple(int(number) for number in (axis if isinstance(axis, tuple) else (axis,)))
-    except (TypeError, ValueError):
+        axes = tuple(operator.index(number) for number in (axis if isinstance(axis, tuple) else (axis,)))
+    except TypeError:
         raise InvalidInputError(f"axis is {axis!r}; an integer, several of them or None is needed") from None
     if not all(-ndim <= number < ndim for number in axes):
         raise InvalidInputError(f"axis is {axis!r}; the movie has axes 0 to {ndim - 1}")

@@ -161,3 +161,19 @@ def test_a_wrong_option_of_a_source_is_refused_by_name(name, tmp_path):
                 raw.append(f"{option}={str(value)[:40]!r}: {type(error).__name__}: {str(error)[:100]}")
     count("wrong calls", tried, tried - len(raw))
     assert not raw, "\n".join(raw)
+
+
+@pytest.mark.parametrize("name", ["frame_metadata", "to_dask", "counts.sum", "counts.var"])
+def test_a_wrong_argument_of_an_opened_movie_is_refused_by_name(name, stored):
+    movie = pg.open(stored)
+    method = getattr(movie.counts if "." in name else movie, name.removeprefix("counts."))
+    raw = []
+    for parameter in set(parameters(method)) - {"keepdims"}:
+        for value in (*WRONG, slice(0, 2), float("inf")):
+            try:
+                method(**{parameter: value})
+            except pg.PhotonError:
+                continue
+            except Exception as error:
+                raw.append(f"{parameter}={str(value)[:40]!r}: {type(error).__name__}: {str(error)[:100]}")
+    assert not raw, "\n".join(raw)
