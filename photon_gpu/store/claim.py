@@ -19,7 +19,7 @@ from photon_gpu.store.destination import linked, missing_folders, remove_empty
 from photon_gpu.store.durable import sync_folder
 from photon_gpu.store.marker import MARKER, OWN_TOKENS, SUCCESSOR, alive, known_dead, read_marker, started
 from photon_gpu.store.metadata import ARRAY
-from photon_gpu.store.movie_files import decoder_of, remove_own, some
+from photon_gpu.store.movie_files import decoder_of, own_names, remove_own, some
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import NEW, Replaceable, check_replaceable
 
@@ -257,9 +257,25 @@ def _taken(storage: Storage, names: list[str]) -> str:
             f"{storage.url} is being written, or its writer was killed; if nobody is writing there, "
             "resume=True goes on, photon_gpu.recover finishes a recording, overwrite=True begins anew"
         )
+    if own_names(storage, names):
+        return f"{storage.url} exists and holds a movie; give another name, or overwrite=True to replace it"
+    return f"{storage.url} exists and holds {_foreign(storage)}, and no movie; give another name"
+
+
+def _foreign(storage: Storage) -> str:
+    """Say what a folder without a movie holds: an array, a group, or so many files."""
+    folder = Storage(storage.fs, storage.root, store=storage.store)  # files as they lie, in any container
+    names = folder.names()
     if ARRAY in names:
-        return f"{storage.url} exists and holds an array; give another name, or overwrite=True to replace it"
-    return f"{storage.url} exists and holds {len(names)} files, and no movie; give another name"
+        return "an array"
+    if ".zgroup" in names:
+        return "a group"
+    if "zarr.json" in names:
+        with suppress(PhotonError, FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
+            return {"array": "an array", "group": "a group"}[
+                json.loads(folder.read("zarr.json"))["node_type"]
+            ]
+    return f"{len(names)} files"
 
 
 __all__ = ["ARRAY", "MARKER", "Claim", "alive", "read_marker"]

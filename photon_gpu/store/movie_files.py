@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from photon_gpu.engine.codec import blosc
-from photon_gpu.errors import PhotonError
+from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.store import durable, frame_records, manifest, source_metadata
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.marker import MARKER, read_marker
@@ -163,7 +163,7 @@ def _listed(storage: Storage) -> set[str] | None:
 def _json(storage: Storage, name: str) -> dict[str, Any]:
     try:
         content = json.loads(storage.read(name))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, CorruptDataError, FileNotFoundError):  # the last two of an OME-Zarr
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -53,7 +53,7 @@ def test_errors_are_one_line_and_show_no_secret(cli, stored, bucket):
     url, store = "s3://imaging/taken.zarr", options("--storage-option", bucket)
     assert cli("encode", "ok.npy", url, "--gain", 1, *store).code == 0
     for words, code, text in (
-        (["encode", "ok.npy", url, "--gain", 1, *store], 2, "exists and holds an array"),
+        (["encode", "ok.npy", url, "--gain", 1, *store], 2, "exists and holds a movie"),
         (["info", "s3://imaging/none.zarr", *store], 2, "nothing is there"),
         (["encode", "ok.npy", "s3://nobucket/x.zarr", "--gain", 1, *store], 1, "bucket does not exist"),
     ):

@@ -90,7 +90,7 @@ def test_two_writers_on_one_path(memory_disk):
         with pytest.raises(StoreExistsError, match="recover"):
             pg.encode(frames(0, 5), fs.storage(), resume=True, noise=pg.NoiseModel(), check=False)
     check_prefix(pg.open(fs.storage()), 9, 9)
-    with pytest.raises(StoreExistsError, match="holds an array"):
+    with pytest.raises(StoreExistsError, match="holds a movie"):
         pg.LiveWriter(fs.storage(), **settings())
 
 

@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import photon_gpu as pg
 from photon_gpu.engine.runtime.process_alive import start_of
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import ARRAY, MARKER, Claim
 from photon_gpu.store.marker import alive
+from photon_gpu.store.ome_zarr.storage import movie_storage
 from photon_gpu.store.storage import Storage
 
 
@@ -56,6 +59,37 @@ def test_what_is_there_is_refused_and_unharmed(store):
     with pytest.raises(StoreExistsError, match="overwrite=True"):
         written(store, data=b"other")
     assert store.read(ARRAY) == b"array" and store.read("0.0.0") == b"chunk array"
+
+
+@pytest.mark.parametrize("name", ["m.zarr", "m.ome.zarr"])
+@pytest.mark.parametrize(
+    ("files", "content"),
+    [
+        ({".zarray": "{}", "0.0.0": "chunk"}, "an array"),
+        ({".zgroup": "{}", "0/.zarray": "{}"}, "a group"),
+        ({"zarr.json": '{"node_type": "array"}', "c/0": "chunk"}, "an array"),
+        ({"zarr.json": '{"node_type": "group"}', "0/zarr.json": '{"node_type": "array"}'}, "a group"),
+        ({"zarr.json": '["node_type"]', "notes.txt": ""}, "2 files"),
+    ],
+)
+def test_an_error_names_what_is_there(tmp_path, name, files, content):
+    for file, text in files.items():
+        path = tmp_path / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with (
+        pytest.raises(StoreExistsError, match=f"holds {content}, and no movie; give another name"),
+        Claim(movie_storage(tmp_path / name), overwrite=False),
+    ):
+        pass
+
+
+def test_an_error_names_a_movie_in_either_container(tmp_path):
+    for name in ("m.zarr", "m.ome.zarr"):
+        counts = np.ones((2, 4, 4), "uint8")
+        pg.encode(counts, tmp_path / name, layout="lossless", check=False)
+        with pytest.raises(StoreExistsError, match="holds a movie; .*overwrite=True to replace it"):
+            pg.encode(counts, tmp_path / name, layout="lossless", check=False)
 
 
 def test_overwriting_writes_beside_and_swaps_at_the_end(store):

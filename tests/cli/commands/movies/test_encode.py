@@ -234,7 +234,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         ([*_GOOD, "--compressor", "gzip"], 2, ["'gzip'", "zstd-5-bitshuffle"]),
         ([*_GOOD, "--backend", "tpu"], 2, ["'tpu'", "numba"]),
         ([*_GOOD, "--source-option", "colour=red"], 2, ["'colour'", "NumPy"]),
-        (["encode", "good.npy", "movie.zarr"], 2, ["exists and holds an array", "--overwrite"]),
+        (["encode", "good.npy", "movie.zarr"], 2, ["exists and holds a movie", "--overwrite"]),
         (["encode", "good.npy", "taken"], 2, ["holds 1 files", "another name"]),
         (["encode", "good.npy", "taken", "--overwrite"], 2, ["'raw.tif'", "only movies are replaced"]),
         (["encode", "good.npy", ".", "--overwrite"], 2, ["only movies are replaced"]),
