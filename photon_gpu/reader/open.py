@@ -83,8 +83,11 @@ def _absent(storage: Storage, name: str) -> str:
             f"{storage.url} is of Zarr v3, which zarr.open opens; the name of an OME-Zarr movie that "
             "photon_gpu opens ends in .ome.zarr"
         )
+    file = storage.stored_name(name)
     if name == metadata.ATTRIBUTES:
         return f"{storage.url}: {metadata.ATTRIBUTES} is missing; this is another array, or a damaged movie"
     if any(part.split(".")[0].isdigit() for part in names):
-        return f"{storage.url} holds chunks but no .zarray: a movie never finished, or being written{beside}"
-    return f"{storage.url} holds {len(names)} files but no .zarray: no movie"
+        return (
+            f"{storage.url} holds chunks but no {file}: a movie never finished, or being written{beside}"
+        )
+    return f"{storage.url} holds {len(names)} files but no {file}: no movie"

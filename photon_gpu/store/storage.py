@@ -151,6 +151,10 @@ class Storage:
         """Return the full path of a file."""
         return f"{self.root}/{name}"
 
+    def stored_name(self, name: str) -> str:
+        """Return the name below the root of the file that holds this one."""
+        return name
+
     @_named("reading")
     def read(self, name: str) -> bytes:
         """Return a file's content; FileNotFoundError only if the store itself says it does not exist."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from photon_gpu.check.integrity.result import Problem
 from photon_gpu.errors import PhotonError
 from photon_gpu.store import manifest
 from photon_gpu.store.manifest import Manifest
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.ome_zarr.pyramid import is_level_file
 from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, OmeZarrStorage
 from photon_gpu.store.storage import Storage
@@ -52,6 +54,25 @@ def _difference(storage: OmeZarrStorage, name: str, entry: list[Any]) -> str:
     if actual == entry:
         return ""
     return f"{actual[0]:,} bytes with CRC {actual[1]}, written as {entry[0]:,} with {entry[1]}"
+
+
+def named_as_stored(storage: Storage, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Give problems of ``.zarray`` and ``.zattrs`` the name of the ``zarr.json`` that holds them.
+
+    Of several problems of one ``zarr.json`` the gravest remains.
+    """
+    if not isinstance(storage, OmeZarrStorage):
+        return problems
+    sizes = {one.name: one.detail for one in problems if one.name in (GROUP_JSON, ARRAY_JSON)}
+    texts = {name: storage.stored_name(name) for name in (ARRAY, ATTRIBUTES)}
+    named = [replace(one, name=texts.get(one.name, one.name)) for one in problems]
+    gravest: dict[str, Problem] = {}
+    for one in sorted(named, key=lambda one: (not one.every_frame, one.kind != "missing")):
+        if one.kind in ("altered", "truncated"):  # of the file itself, not of what it holds
+            one = replace(one, detail=sizes.get(one.name, one.detail))
+        gravest.setdefault(one.name, one)
+    others = [one for one in named if one.name not in (GROUP_JSON, ARRAY_JSON)]
+    return (*(gravest[name] for name in (GROUP_JSON, ARRAY_JSON) if name in gravest), *others)
 
 
 def _shard_problem(storage: OmeZarrStorage, name: str, size: int, index: Manifest) -> str:

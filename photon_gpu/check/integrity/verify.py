@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from photon_gpu.check.integrity.ome_zarr_container import container_problems
+from photon_gpu.check.integrity.ome_zarr_container import container_problems, named_as_stored
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
 from photon_gpu.engine.codec.encoding import Encoding, filter_config
 from photon_gpu.engine.codec.predictors import Predictor
@@ -73,10 +73,12 @@ def verify(
     StoreNotFoundError
         There is no movie, and no remains of one.
 
-    Notes ----- A CRC-32 detects every change within 32 neighbouring bits, and misses another change with a
-    probability of 1 in 4e9. Without a manifest, a change that still decodes is not detected in layouts
-    ``plain`` and ``lossless`` (Blosc has no checksum). A ``compact`` chunk has a checksum of its own and,
-    since format 2.4, the number of the chunk and the identity of its movie.
+    Notes
+    -----
+    A CRC-32 detects every change within 32 neighbouring bits, and misses another change with a probability
+    of 1 in 4e9. Without a manifest, a change that still decodes is not detected in layouts ``plain`` and
+    ``lossless`` (Blosc has no checksum). A ``compact`` chunk has a checksum of its own and, since format
+    2.4, the number of the chunk and the identity of its movie.
 
     Examples
     --------
@@ -343,6 +345,7 @@ class Check:
             else p
             for p in self.problems
         )
+        problems = named_as_stored(self.storage, problems)
         by = [
             *(["manifest"] if self.index is not None else []),
             *(["decoding"] if decode and self.description is not None else []),

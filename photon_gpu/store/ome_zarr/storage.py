@@ -155,6 +155,16 @@ class OmeZarrStorage(Storage):
             name = self.grid.shard_name(number)
         return f"{self.root}/{GROUP_JSON if name == ARRAY else f'{LEVEL}/{_below(name)}'}"
 
+    def stored_name(self, name: str) -> str:
+        """Return the name below the root of the file that holds this one, or of the one that lacks it."""
+        if name != ARRAY:
+            return self.path(name).removeprefix(f"{self.root}/")
+        try:
+            load(super().read(ARRAY), self.url)
+        except (PhotonError, FileNotFoundError):
+            return GROUP_JSON
+        return ARRAY_JSON
+
     @property
     def grid(self) -> ShardGrid:
         """The division into shards."""

@@ -319,3 +319,31 @@ def test_a_movie_that_a_killed_overwrite_left_beside_the_name_is_found_and_put_b
             look(url)
     assert pg.recover(url).put_back == "m.ome.zarr.new-0123456789ab"
     assert pg.verify(url, deep=True).ok and [path.name for path in tmp_path.iterdir()] == ["m.ome.zarr"]
+
+
+@pytest.mark.parametrize("cut", [None, 20])
+@pytest.mark.parametrize("names", [["zarr.json"], ["0/zarr.json"], ["0/zarr.json", "zarr.json"]])
+def test_damaged_metadata_have_the_names_of_their_files(tmp_path, names, cut):
+    url = tmp_path / "m.ome.zarr"
+    pg.encode(VALUES, url, layout="plain", **OPTIONS)
+    for name in names:
+        data = (url / name).read_bytes()
+        (url / name).unlink() if cut is None else (url / name).write_bytes(data[:-cut])
+    problems = {problem.name: problem for problem in pg.verify(url).problems}
+    assert sorted(problems) == names
+    assert {problem.kind for problem in problems.values()} == {"unreadable" if cut else "missing"}
+    assert all(problem.every_frame for problem in problems.values())
+    with pytest.raises(PhotonError, match=r"zarr\.json is not JSON" if cut else f"no {names[-1]}"):
+        pg.open(url)
+
+
+def test_an_altered_number_of_frames_is_a_problem_of_one_file(tmp_path):
+    url = tmp_path / "m.ome.zarr"
+    pg.encode(VALUES, url, layout="plain", **OPTIONS)
+    file = url / "0" / "zarr.json"
+    content = json.loads(file.read_text())
+    content["shape"][0] = 76
+    file.write_text(json.dumps(content))
+    (problem,) = pg.verify(url).problems
+    assert (problem.kind, problem.name, problem.every_frame) == ("altered", "0/zarr.json", True)
+    assert problem.detail.startswith(f"{file.stat().st_size:,} bytes")
