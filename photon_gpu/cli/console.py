@@ -13,13 +13,15 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeAlias, runtime_checkable
 
 from photon_gpu import errors
 from photon_gpu.credentials import without_credentials
 from photon_gpu.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from photon_gpu.live.state.status import LiveStatus
     from photon_gpu.progress_bar import Progress
 
@@ -85,11 +87,37 @@ _SPOKEN = (
 )
 
 
-class Report(Protocol):
-    """Report of a command. It has ``rows`` or ``table``, and ``exit_code`` if a finding may be a failure."""
-
+class _Report(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Return the dictionary that ``--json`` prints."""
+
+
+class RowsReport(_Report, Protocol):
+    """Report that is printed as rows on a terminal, and as its ``str`` elsewhere."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return names and values; the name of a note is ``note``."""
+
+
+@runtime_checkable
+class TableReport(_Report, Protocol):
+    """Report that is printed as a table."""
+
+    def table(self) -> RenderableType:
+        """Return what rich prints."""
+
+
+@runtime_checkable
+class Failing(Protocol):
+    """Report in which a finding may be a failure."""
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command."""
+
+
+Report: TypeAlias = RowsReport | TableReport
+"""What a command returns."""
 
 
 class Text:
@@ -112,7 +140,7 @@ class Text:
         """Return the dictionary of the report, with the further items."""
         return {**self._report.to_dict(), **self._more}
 
-    def table(self) -> Any:
+    def table(self) -> RenderableType:
         """Return the text unchanged."""
         from rich.text import Text as Lines
 
@@ -136,19 +164,19 @@ def show(report: Report | None, warned: list[str], as_json: bool) -> int:
         # The reader of stdout has gone, so nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return int(getattr(report, "exit_code", 0))
+    return report.exit_code if isinstance(report, Failing) else 0
 
 
-def _print_for_people(report: Any, warned: list[str]) -> None:
+def _print_for_people(report: Report, warned: list[str]) -> None:
     """Print a report; on a terminal, which shows warnings as they come, without those."""
-    if not hasattr(report, "table") and not sys.stdout.isatty():
+    if not isinstance(report, TableReport) and not sys.stdout.isatty():
         print(without_credentials(str(report)))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if hasattr(report, "table"):
+    if isinstance(report, TableReport):
         # Output to a file is not wrapped to the width of a terminal.
         Console(width=None if sys.stdout.isatty() else 160).print(report.table())
         return
