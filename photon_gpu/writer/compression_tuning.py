@@ -24,7 +24,7 @@ from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
 from photon_gpu.engine.model.clipping import NO_CLIPPING, clipping_levels
-from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, information_kept
+from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, entropy, information_kept
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
@@ -37,7 +37,6 @@ from photon_gpu.writer.photon_peak_choice import chosen_peaks
 _MIB = 1 << 20
 _LOOKED_AT = 1 << 21  # Pixels of each part of the sample in which clipping levels are looked for.
 _SPREAD_FRAMES = 8
-_TABLED = 1 << 22
 _COUNTED = 1 << 15
 _SHARED = 1 << 18  # Pixels of a sample above which several threads try candidates.
 _MANY = 1 << 18  # Samples in a band above which the size of its tables hardly matters.
@@ -273,9 +272,9 @@ def _choose_compact(
             codes = [_codes(block, base, backend) for block in blocks]
             if not exact:
                 sample_crc = _crc(codes)
-            if exact and _entropy(codes, _COUNTED // 8) > _MOST_BITS * bits[False]:
+            if exact and entropy(_some(codes, _COUNTED // 8)) > _MOST_BITS * bits[False]:
                 continue  # A small sample has a lower entropy than a large one.
-            bits[exact] = _entropy(codes)
+            bits[exact] = entropy(_some(codes))
             if exact and bits[True] > _MOST_BITS * bits[False]:
                 continue  # No predictor can compensate for an entropy this much higher than that of codes.
             if isinstance(predictor, Predictor):
@@ -441,18 +440,6 @@ def _some(blocks: list[NDArray], count: int = _COUNTED) -> NDArray:
     """Select ``count`` to twice as many samples, evenly spread, or all if there are fewer."""
     every = max(1, sum(block.size for block in blocks) // count)
     return np.concatenate([block.reshape(-1)[::every] for block in blocks])
-
-
-def _entropy(codes: list[NDArray], count: int = _COUNTED) -> float:
-    """Entropy per code, in bits, from some of the samples."""
-    joined = _some(codes, count)
-    low, high = int(joined.min()), int(joined.max())
-    if high - low < _TABLED:
-        counts = np.bincount(np.subtract(joined, low, dtype=np.int64))
-    else:
-        counts = np.unique(joined, return_counts=True)[1]
-    counts = counts[counts > 0]
-    return float(np.log2(joined.size) - (counts * np.log2(counts)).sum() / joined.size)
 
 
 def _fit(codes: list[NDArray], pair: tuple[str, int]) -> Predictor:

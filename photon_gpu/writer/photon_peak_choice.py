@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import DARK_PHOTONS, information_kept
+from photon_gpu.engine.model.information import DARK_PHOTONS, entropy, information_kept
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import LEAST_GAIN, MOST_PEAKS
 
@@ -72,12 +72,12 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     most = min(max(math.ceil(np.quantile(photons, _COVERED)), 1), MOST_PEAKS)
     tables = [encoding.but(peaks=peaks).table() for peaks in range(most + 1)]
     grid = information_kept(tables[0], lights, detector) - _SAME_SHARE
-    bits = {0: _MOST_BITS * _entropy(tables[0], values)}
+    bits = {0: _MOST_BITS * entropy(_codes(tables[0], values)[2])}
     allowed = max(_MOST_BIAS, _bias(tables[0], values, groups))
     for peaks, table in enumerate(tables[1:], 1):
         kept = information_kept(table, lights, detector)
         if kept.min() >= _LEAST_KEPT and (kept >= grid).all() and _bias(table, values, groups) <= allowed:
-            bits[peaks] = _entropy(table, values)
+            bits[peaks] = entropy(_codes(table, values)[2])
     least = min(bits.values())
     return max(peaks for peaks, one in bits.items() if one <= _SAME_BITS * least)
 
@@ -110,12 +110,6 @@ def _resolved(photons: NDArray[np.float64]) -> bool:
 def _codes(table: CodeTable, values: NDArray) -> tuple[int, int, NDArray[np.int64]]:
     low, high = table.code(int(values.min())), table.code(int(values.max()))
     return low, high, np.searchsorted(table.thresholds(low, high), values, side="right") - 1
-
-
-def _entropy(table: CodeTable, values: NDArray) -> float:
-    counts = np.bincount(_codes(table, values)[2])
-    shares = counts[counts > 0] / values.size
-    return float(-(shares * np.log2(shares)).sum())
 
 
 def _bias(table: CodeTable, values: NDArray, groups: NDArray[np.intp]) -> float:
