@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders.base import Contender
 from benchmarks.contenders.files import Frames
+
+_lock = threading.Lock()
+_ready = False
+
+
+def _warm_up() -> None:
+    """Store and open one small picture, once per process, before several threads do."""
+    # OpenJPH fills its tables at its first use. A fresh process whose first use was in several threads
+    # at once gave back zeros, in one of thousands of runs.
+    global _ready
+    with _lock:
+        if not _ready:
+            import imagecodecs
+
+            imagecodecs.htj2k_decode(imagecodecs.htj2k_encode(np.zeros((8, 8), np.uint16)))
+            _ready = True
 
 
 class Htj2k(Frames):
@@ -16,11 +34,13 @@ class Htj2k(Frames):
     def picture(self, values: NDArray) -> bytes:
         import imagecodecs
 
+        _warm_up()
         return bytes(imagecodecs.htj2k_encode(np.ascontiguousarray(values)))
 
     def opened(self, data: bytes) -> NDArray:
         import imagecodecs
 
+        _warm_up()
         return np.asarray(imagecodecs.htj2k_decode(data))
 
 
