@@ -1,4 +1,4 @@
-"""What docs/live.md says to type works as typed, block after block; its commands are commands."""
+"""What docs/live.md and docs/live_sources.md say to type works as typed, block after block; its commands are commands."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.live import LiveStatus, pending
 
-PAGE = Path(__file__).parents[2] / "docs" / "live.md"
-TEXT = PAGE.read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = "\n".join((DOCS / name).read_text() for name in ("live.md", "live_sources.md"))
 
 
 def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
@@ -23,12 +23,12 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
     for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
         if "pg.recover" in code:
             _crash(names)
-        exec(compile(code, str(PAGE), "exec"), names)
+        exec(compile(code, "pages", "exec"), names)
     text = capsys.readouterr().out
     assert "250 in | 250 safe | 250 stored" in text and "\n[]\n" in text and "whole: every file" in text
     assert "(250, True)" not in text and "250 False" in text
     assert names["report"].frames == 250 and names["safe"] == 250
-    for name in "abcdefg":
+    for name in "abcdef":
         assert pg.verify(f"{name}.zarr").ok
     assert pg.open("b.zarr").noise == names["model"]
     assert len(pg.open("f.zarr")) == 3
