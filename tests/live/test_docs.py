@@ -1,4 +1,4 @@
-"""What docs/live.md and docs/live_sources.md say to type works as typed, block after block; its commands are commands."""
+"""The examples of docs/live.md and docs/live_sources.md run; their commands are commands."""
 
 from __future__ import annotations
 
