@@ -366,7 +366,11 @@ def main() -> None:
     table = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     table += ["| " + " | ".join(str(row[name]) for name in HEADER) + " |" for row in rows]
     command = " ".join(["python -m benchmarks.estimate_accuracy", *sys.argv[1:]])
-    text = f"# Accuracy of the noise estimate\n\n`{command}`\n\n" + "\n".join([*lines, "", *table]) + "\n"
+    text = (
+        f"# Accuracy of the noise estimate\n\nWritten by `{command}`.\n\n"
+        + "\n".join([*lines, "", *table])
+        + "\n"
+    )
     options.pages.mkdir(parents=True, exist_ok=True)
     with replacing(options.pages / "estimate_accuracy.md") as file:
         file.write(text.encode())

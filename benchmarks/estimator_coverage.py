@@ -3,7 +3,9 @@
 Three groups, from simulators that share no code with ``photon_gpu`` (``tests/support``): raw movies of six
 kinds of detectors (false alarms, coverage), cameras with fixed patterns (coverage, median error), and movies
 that were processed before they were stored, of kinds that limits were tuned on and of kinds kept out of it.
-A miss is a PASS with a gain more than 5 % off, or more than 20 % off without REFUSE.
+With PHOTON_GPU_CORPUS its recordings are estimated, too.
+A miss is a PASS with a gain more than 5 % off, or more than 20 % off without REFUSE. Writes
+docs/measured/estimator_coverage.md.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.cases import corpus
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.store.durable import replacing
 from tests.support.microscopes import Shot, patterned, raw
@@ -116,9 +119,61 @@ def _named(rows: list[dict[str, Any]]) -> str:
     return f"{len(kinds)} kinds" + (f" ({', '.join(kinds)})" if kinds else "")
 
 
+def recordings() -> list[str]:
+    """Return a table of the recordings of the corpus; empty without one."""
+    lines = ["| recording | verdict | gain, 95 % interval | where the line reaches zero | reasons |"]
+    lines.append("|---|---|---|---|---|")
+    for case in corpus():
+        estimate = estimate_noise(case.values)
+        cells = ["", ""]
+        if estimate.model is not None and estimate.interval is not None and estimate.diagnostics is not None:
+            low, high = estimate.interval.gain
+            zero = -estimate.diagnostics.intercept / estimate.model.gain
+            cells = [f"{estimate.model.gain:.3g} ({low:.3g} to {high:.3g})", f"{zero:.3g} ADU"]
+        reasons = ", ".join(dict.fromkeys(f.name for f in estimate.warnings if f.severity != "NOTE"))
+        shape = " x ".join(map(str, case.values.shape))
+        lines.append(f"| {case.name}, {shape} | {estimate.verdict} | {' | '.join(cells)} | {reasons} |")
+    return lines if len(lines) > 2 else []
+
+
+def page(rows: list[dict[str, Any]], command: str) -> str:
+    """Return the page of docs/measured/: the summary, and each kind of processing that was missed."""
+    lines = ["| processing | gain found, of the true one | verdicts |", "|---|---|---|"]
+    changed = [row for row in rows if row["group"].startswith("processed")]
+    missing = dict.fromkeys((row["group"], row["kind"]) for row in changed if missed(row))
+    for group, kind in missing:
+        some = [row for row in rows if (row["group"], row["kind"]) == (group, kind)]
+        ratios = sorted({f"{1 + row['error %'] / 100:.2f}" for row in some if row["error %"] != ""})
+        name = f"{kind} (held out)" if group.endswith("held out") else kind
+        verdicts = ", ".join(row["verdict"] for row in some)
+        lines.append(f"| {name} | {' to '.join(ratios[:: max(1, len(ratios) - 1)])} | {verdicts} |")
+    return "\n".join(
+        [
+            "# What the noise estimate does not see",
+            "",
+            f"Written by `{command}`.",
+            "",
+            "*raw*: movies of six kinds of detectors. *pattern*: cameras whose pixels, rows or columns",
+            "differ. *processed*: movies that were changed before they were stored, by kinds of processing",
+            "that limits were set on, and by kinds that were held out of that. [How the noise is",
+            "estimated](../noise_estimate.md) explains the words.",
+            "",
+            *summary(rows),
+            "",
+            f"Missed: a PASS although the gain is more than {OFF:g} % off, or no REFUSE although it is more",
+            f"than {FAR:g} % off.",
+            "",
+            *lines,
+            "",
+            *(["## Recordings of the corpus", "", *real, ""] if (real := recordings()) else []),
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--pages", type=Path, default=Path("docs/measured"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--raw", type=int, default=300, help="raw movies")
     parser.add_argument("--patterns", type=int, default=210, help="movies with a fixed pattern")
@@ -145,6 +200,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with replacing(options.out / "estimator_coverage.csv") as file:
         file.write(text.getvalue().encode())
+    command = " ".join(["python -m benchmarks.estimator_coverage", *sys.argv[1:]])
+    options.pages.mkdir(parents=True, exist_ok=True)
+    with replacing(options.pages / "estimator_coverage.md") as file:
+        file.write(page(rows, command).encode())
     print("\n".join(summary(rows)))
 
 

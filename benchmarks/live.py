@@ -6,7 +6,9 @@ turns. ``paced``   p50, p99 and worst latency of appends of one frame at a set r
 ``soak`` faults of every kind at random, processes killed, for a set time: frames acknowledged, frames lost.
 
 
-Every movie is opened and compared with what was appended before a figure is printed.
+Every movie is opened and compared with what was appended before a figure is printed. ``all --json
+benchmarks/results/live_MACHINE_DATE.json`` stores what ``python -m benchmarks.tables`` writes to
+docs/measured/live.md.
 """
 
 from __future__ import annotations

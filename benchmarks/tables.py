@@ -494,6 +494,71 @@ def gpu(path: Path) -> str:
     )
 
 
+def live(path: Path) -> str:
+    """Speed, latency, hours and faults of recordings, from the JSON of benchmarks.live."""
+    figures = json.loads(path.read_text())
+    speeds, latencies, hours, soak = (figures[name] for name in ("rivals", "paced", "hours", "soak"))
+    lines = [
+        f"{figures['machine']}, {path.stem[-10:]}. [Record live](../live.md) explains the words.",
+        "",
+        "## Throughput",
+        "",
+        (
+            "512 x 512 int16 of the two-photon recording, to a local disk, until the last byte is there, in"
+            " turns. Ours is synced before it counts as acknowledged; the others leave that to the system."
+        ),
+        "",
+        "| writer | MB/s | lowest to highest | ratio | worst error, sigma |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['writer']} | {row['mb_s']:,.0f} | {row['lowest_mb_s']:,.0f} to"
+            f" {row['highest_mb_s']:,.0f} | {row['ratio']:.2f} | {row['worst_error_sigma']:.2f} |"
+            for row in speeds
+        ),
+        "",
+        "## Latency of one append",
+        "",
+        (
+            "Appends of one frame at 100 MB/s, in turns. An append is late if it began more than 100 ms"
+            " after its frame was due."
+        ),
+        "",
+        "| writer | p50 ms | p99 ms | worst ms | late |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['writer']} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} | {row['worst_ms']:.1f} |"
+            f" {row['late']:,} of {row['appends']:,} |"
+            for row in latencies
+        ),
+        "",
+        "## Hours and faults",
+        "",
+        (
+            f"{hours['frames']:,} frames, {hours['hours_at_30_hz']:g} hours at 30 Hz, were recorded at"
+            f" {hours['mb_s']:,.0f} MB/s. Memory was at most {hours['most_bytes_first_half'] / 1e6:,.0f} MB"
+            f" in the first half, and {hours['most_bytes_second_half'] / 1e6:,.0f} MB in the second; 512 MB"
+            " of it is the queue."
+        ),
+        "",
+        (
+            f"{soak['seconds'] / 60:g} minutes of recordings whose store and spool disk fail at random and"
+            f" whose process is killed at random: {soak['recordings']:,} recordings, {soak['kills']:,} of"
+            f" them killed, {soak['faults']:,} faults, {soak['acknowledged']:,} frames acknowledged,"
+            f" **{soak['lost']:,} lost**."
+        ),
+    ]
+    if resume := figures.get("resume"):
+        lines += [
+            "",
+            (
+                f"A transcode of {resume['gigabytes']:.0f} GB, killed {resume['kills']} times, did"
+                f" {resume['chunks_done_again']} of its {resume['chunks']:,} chunks again"
+                " (`python -m benchmarks.resume`)."
+            ),
+        ]
+    return "\n".join(lines)
+
+
 def write(path: Path, title: str, command: str, text: str) -> None:
     """Write one page of docs/measured/."""
     page = (
@@ -545,6 +610,10 @@ def main(arguments: list[str] | None = None) -> None:
         draw_scaling(axes, "Encoding time and peak memory (compact, fast)", folder / "scaling.png")
     if devices := sorted(options.results.glob("gpu_*.json"), key=lambda path: path.stem[-10:]):
         write(folder / "gpu.md", "GPU speed", "benchmarks.gpu", gpu(devices[-1]))
+        made += 1
+    if recorded := sorted(options.results.glob("live_*.json"), key=lambda path: path.stem[-10:]):
+        command = "benchmarks.live --json FILE"
+        write(folder / "live.md", "Live recording, measured", command, live(recorded[-1]))
         made += 1
     for name, title, text in (
         ("rate_distortion", "Size against error", rates(folder)),

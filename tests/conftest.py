@@ -62,8 +62,8 @@ def errors_are_short(request: pytest.FixtureRequest):
 def pytest_report_header() -> str:
     """Say what runs, and about how long it takes."""
     return (
-        "photon_gpu: pytest runs every test on all cores, half an hour on two of them; "
-        'pytest -m "not slow" is the quick check, a few minutes'
+        "photon_gpu: pytest runs every test on all cores, 20 to 30 minutes on two of them; "
+        'pytest -m "not slow" is the quick check, at most 5 minutes'
     )
 
 
