@@ -1,4 +1,4 @@
-"""The maintenance line of docs/datajoint.md, in a process that knows only its environment and its files."""
+"""The maintenance line of docs/datajoint_gc.md, in a process that knows its environment and files alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support import servers
 from tests.support.dj_movies import RECORDING, check_rows, poisson
 from tests.support.dj_tables import declare
 
-PAGE = Path(__file__).parents[2] / "docs" / "datajoint.md"
+PAGE = Path(__file__).parents[2] / "docs" / "datajoint_gc.md"
 A = poisson(1)[:20]
 
 

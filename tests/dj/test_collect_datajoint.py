@@ -1,4 +1,4 @@
-"""What docs/datajoint.md says of DataJoint's own collector is so: it deletes movies in use."""
+"""What docs/datajoint_gc.md says of DataJoint's own collector is so: it deletes movies in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/datajoint.md and docs/datajoint_stores.md say to type works as typed, block after block."""
+"""What the pages of docs/ on DataJoint say to type works as typed, block after block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tifffile
 from tests.support.dj_movies import poisson
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS / "datajoint.md", DOCS / "datajoint_stores.md"]
+PAGES = [DOCS / name for name in ("datajoint.md", "datajoint_gc.md", "datajoint_stores.md")]
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
