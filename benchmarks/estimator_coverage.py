@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import shlex
 import sys
 import warnings
 from collections import Counter
@@ -153,10 +154,11 @@ def page(rows: list[dict[str, Any]], command: str) -> str:
             "",
             f"Written by `{command}`.",
             "",
-            "*raw*: movies of six kinds of detectors. *pattern*: cameras whose pixels, rows or columns",
-            "differ. *processed*: movies that were changed before they were stored, by kinds of processing",
-            "that limits were set on, and by kinds that were held out of that. [How the noise is",
-            "estimated](../noise_estimate.md) explains the words.",
+            "*Processed* movies were changed before they were stored, by kinds of processing that limits",
+            "were set on, and by kinds that were held out of that. *Raw* ones are of six kinds of",
+            "detectors; cameras with a *pattern* have pixels, rows or columns that differ. Only what the",
+            "command names was measured. [How well noise is estimated](../noise_estimate.md) says why",
+            "some are not seen.",
             "",
             *summary(rows),
             "",
@@ -179,14 +181,16 @@ def main() -> None:
     parser.add_argument("--patterns", type=int, default=210, help="movies with a fixed pattern")
     parser.add_argument("--seeds", type=int, default=2, help="movies of each kind of processing")
     parser.add_argument("--held-out", action="store_true", help="also the kinds kept out of tuning")
+    parser.add_argument("--kinds", nargs="+", help="only these kinds of processing, held out or not")
     parser.add_argument("--first", type=int, default=0, help="first seed")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.seeds)
     jobs = [("raw", "", options.first + k) for k in range(options.raw)]
     jobs += [("pattern", "", options.first + k) for k in range(options.patterns)]
     jobs += [("processed", processing, seed) for processing in TUNED for seed in seeds]
-    if options.held_out:
+    if options.held_out or options.kinds:
         jobs += [("processed, held out", processing, seed) for processing in UNTUNED for seed in seeds]
+    jobs = [job for job in jobs if not options.kinds or not job[1] or job[1] in options.kinds]
     with ProcessPoolExecutor(options.workers) as pool:
         rows = []
         for row in pool.map(measure, jobs):
@@ -200,7 +204,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with replacing(options.out / "estimator_coverage.csv") as file:
         file.write(text.getvalue().encode())
-    command = " ".join(["python -m benchmarks.estimator_coverage", *sys.argv[1:]])
+    command = f"python -m benchmarks.estimator_coverage {shlex.join(sys.argv[1:])}".strip()
     options.pages.mkdir(parents=True, exist_ok=True)
     with replacing(options.pages / "estimator_coverage.md") as file:
         file.write(page(rows, command).encode())
