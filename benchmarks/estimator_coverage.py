@@ -142,10 +142,10 @@ def page(rows: list[dict[str, Any]], command: str) -> str:
     lines = ["| processing | gain found, of the true one | verdicts |", "|---|---|---|"]
     changed = [row for row in rows if row["group"].startswith("processed")]
     missing = dict.fromkeys((row["group"], row["kind"]) for row in changed if missed(row))
-    for group, kind in missing:
-        some = [row for row in rows if (row["group"], row["kind"]) == (group, kind)]
+    for group, processing in missing:
+        some = [row for row in rows if (row["group"], row["kind"]) == (group, processing)]
         ratios = sorted({f"{1 + row['error %'] / 100:.2f}" for row in some if row["error %"] != ""})
-        name = f"{kind} (held out)" if group.endswith("held out") else kind
+        name = f"{processing} (held out)" if group.endswith("held out") else processing
         verdicts = ", ".join(row["verdict"] for row in some)
         lines.append(f"| {name} | {' to '.join(ratios[:: max(1, len(ratios) - 1)])} | {verdicts} |")
     return "\n".join(
