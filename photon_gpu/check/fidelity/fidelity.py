@@ -160,7 +160,7 @@ def _compare_channel(
     progress: Progress | None,
 ) -> tuple[list[ReportLine], str, Any]:
     from photon_gpu.check.fidelity.figure_data import draw
-    from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
+    from photon_gpu.check.fidelity.noise_by_level import group, level_lines, noise_line
     from photon_gpu.check.fidelity.residual import residual_lines
     from photon_gpu.check.fidelity.traces import trace_lines, traces
 
@@ -198,7 +198,7 @@ def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[R
     exact : PixelComparison, optional
         Comparison of all pixels, if it exists. Default: a comparison of the sample.
     """
-    from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
+    from photon_gpu.check.fidelity.noise_by_level import group, level_lines, noise_line
 
     counted = exact or PixelComparison(sample.encoding)
     if exact is None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.levels import LightLevels
+from photon_gpu.check.fidelity.noise_by_level import LightLevels
 from photon_gpu.check.fidelity.report_lines import ReportLine
 from photon_gpu.check.fidelity.residual import correlation
 from photon_gpu.check.fidelity.sample import Sample

@@ -11,7 +11,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.check.fidelity import report_lines as line_module
 from photon_gpu.check.fidelity.figures import PANELS, svg
-from photon_gpu.check.fidelity.levels import expected_variance
+from photon_gpu.check.fidelity.noise_by_level import expected_variance
 from photon_gpu.check.fidelity.report_lines import LIMITS, Limit, ReportLine, verdict
 from photon_gpu.check.fidelity.sample import neighbours, plan
 from photon_gpu.check.fidelity.traces import agreement, smooth
