@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.causes import likely_cause
+from photon_gpu.check.fidelity.bias_causes import likely_cause
 from photon_gpu.check.fidelity.report_lines import LIMITS, PASS, WARN, ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
