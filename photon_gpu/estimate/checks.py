@@ -10,7 +10,7 @@ from photon_gpu.estimate.cross_checks.frames import FrameNoise
 from photon_gpu.estimate.cross_checks.spectrum import NoiseSpectrum
 from photon_gpu.estimate.curve import Correlation, Curve, Moments
 from photon_gpu.estimate.diagnostics import Finding, Severity
-from photon_gpu.estimate.line import NoiseLine
+from photon_gpu.estimate.line_fit import NoiseLine
 from photon_gpu.estimate.value_histogram import HistogramLevels
 
 PLANES, ALTERNATION, STRETCHED, BENT = "planes", "alternation", "stretched frames", "bent curve"

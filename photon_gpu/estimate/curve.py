@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.estimate.line import LineFit, NoiseLine, group, nugget
+from photon_gpu.estimate.line_fit import LineFit, NoiseLine, group, nugget
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photon_gpu.estimate.line import LineFit, NoiseLine, group
+from photon_gpu.estimate.line_fit import LineFit, NoiseLine, group
 from photon_gpu.estimate.pairs import Cells
 from photon_gpu.estimate.value_histogram import HistogramLevels
 

@@ -23,7 +23,7 @@ from photon_gpu.estimate.cross_checks.spectrum import noise_spectrum
 from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
-from photon_gpu.estimate.line import LineFit, NoiseLine, fit
+from photon_gpu.estimate.line_fit import LineFit, NoiseLine, fit
 from photon_gpu.estimate.pairs import Cells, gather, gather_ways
 from photon_gpu.estimate.pixel_light import Pooled, pooled
 from photon_gpu.estimate.result import NoiseEstimate

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.estimate.line import LineFit, fit
+from photon_gpu.estimate.line_fit import LineFit, fit
 from photon_gpu.estimate.pairs import Reference
 from photon_gpu.estimate.pixel_light import halves
 from photon_gpu.estimate.sample import draw

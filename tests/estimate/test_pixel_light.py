@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.estimate.line import LineFit, fit
+from photon_gpu.estimate.line_fit import LineFit, fit
 from photon_gpu.estimate.pairs import gather
 from photon_gpu.estimate.pixel_light import around, box, halves, pooled
 from photon_gpu.estimate.sample import Window, draw

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.estimate.line import JITTER, JITTER_LIMIT, LineFit, NoiseLine, leftover, nugget_of
+from photon_gpu.estimate.line_fit import JITTER, JITTER_LIMIT, LineFit, NoiseLine, leftover, nugget_of
 from photon_gpu.estimate.pairs import FORMS, TILE, Cells, Tiling, measure, slopes
 from photon_gpu.estimate.pixel_light import Pooled, around, box, halves
 from photon_gpu.estimate.sample import Window

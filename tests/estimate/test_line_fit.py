@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.estimate.line import LineFit, fit, nugget, overlap
+from photon_gpu.estimate.line_fit import LineFit, fit, nugget, overlap
 from tests.support.detectors import cells_of, detect, scene, still
 
 
