@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from photon_gpu.estimate.cross_checks.frames import FrameNoise
+from photon_gpu.estimate.cross_checks.frame_noise import FrameNoise
 from photon_gpu.estimate.cross_checks.spectrum import NoiseSpectrum
 from photon_gpu.estimate.curve import Correlation, Curve, Moments
 from photon_gpu.estimate.diagnostics import Finding, Severity

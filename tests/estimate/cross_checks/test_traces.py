@@ -10,7 +10,7 @@ import pytest
 
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.checks import COMB, cumulants
-from photon_gpu.estimate.cross_checks.frames import frame_noise
+from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
 from photon_gpu.estimate.cross_checks.rank import missing_rank
 from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
