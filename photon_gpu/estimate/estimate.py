@@ -20,7 +20,7 @@ from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
 from photon_gpu.estimate.cross_checks.rank import missing_rank
 from photon_gpu.estimate.cross_checks.spectrum import noise_spectrum
-from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
+from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stretched
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
 from photon_gpu.estimate.line_fit import LineFit, NoiseLine, fit

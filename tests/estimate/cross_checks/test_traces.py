@@ -13,7 +13,7 @@ from photon_gpu.estimate.checks import COMB, cumulants
 from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
 from photon_gpu.estimate.cross_checks.rank import missing_rank
-from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
+from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stretched
 from photon_gpu.estimate.curve import UNKNOWN
 from photon_gpu.estimate.sample import draw
 from photon_gpu.estimate.value_histogram import survey
