@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, read_blocks
-from photon_gpu.sources.tiff.plan import SegmentMap
+from photon_gpu.sources.tiff.page_plan import SegmentMap
 from photon_gpu.sources.tiff.tags import DESCRIPTION, SOFTWARE, Tags, read_tags, to_documents
 
 _XRESOLUTION, _YRESOLUTION, _MICROMANAGER = 282, 283, 51123
