@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.sources.tiff.chain import NBYTES
+from photon_gpu.sources.tiff.page_chain import NBYTES
 from photon_gpu.sources.tiff.tags import ASCII, Tags
 
 _FORMATS = {"u": 1, "i": 2, "f": 3}

@@ -1,6 +1,6 @@
 """Map of the bytes of a TIFF file: header, directories, values of tags, image data, or unclaimed.
 
-It does not use the reader (:mod:`photon_gpu.sources.tiff.chain` and tifffile), so a mistake of the
+It does not use the reader (:mod:`photon_gpu.sources.tiff.page_chain` and tifffile), so a mistake of the
 reader appears as bytes that nothing claims.
 
 Source: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF (Aware Systems, 2007).

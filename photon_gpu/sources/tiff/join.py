@@ -16,7 +16,7 @@ from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import ZERO
 from photon_gpu.sources.multifile.numbering import FileOrder, listed_names, order_files
-from photon_gpu.sources.tiff.chain import Directories, Page, read_whole_pages
+from photon_gpu.sources.tiff.page_chain import Directories, Page, read_whole_pages
 from photon_gpu.sources.tiff.page_plan import SegmentMap, difference, plan_movie
 from photon_gpu.sources.tiff.promised_frames import more_pages
 from photon_gpu.sources.tiff.rawfile import RawFile

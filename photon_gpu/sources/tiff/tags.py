@@ -15,7 +15,7 @@ import numpy as np
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.base import PageSelection
-from photon_gpu.sources.tiff.chain import NBYTES, Directories
+from photon_gpu.sources.tiff.page_chain import NBYTES, Directories
 from photon_gpu.sources.tiff.rawfile import RawFile
 
 POINTERS = {330: "SubIFDs", 34665: "ExifTag", 34853: "GPSTag", 40965: "InteroperabilityTag"}

@@ -10,7 +10,7 @@ import tifffile
 
 import photon_gpu as pg
 from photon_gpu.recording import Recording
-from photon_gpu.sources.tiff.chain import read_chain
+from photon_gpu.sources.tiff.page_chain import read_chain
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.tags import Tags, from_documents, read_tags, to_documents
 from tests.support.tiff_files import make_movie, write_tiff

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.sources.tiff.chain import read_chain
+from photon_gpu.sources.tiff.page_chain import read_chain
 from photon_gpu.sources.tiff.rawfile import RawFile
 from tests.support.tiff_files import make_movie, write_scanimage, write_tiff
 
