@@ -190,7 +190,7 @@ def open_in_order(paths: Sequence[str], **options: Unpack[OpenOptions]) -> Sourc
     """Open files as one movie in the order of a list, and ignore the numbers in their names."""
     if any(_file_type(path, _local(path)) is not _TIFF for path in paths):
         return JoinedSource(paths, lambda path: open_source(path, **options), f"{paths[0]} and more files")
-    join = import_module("photon_gpu.sources.tiff.join").open_tiffs
+    join = import_module("photon_gpu.sources.tiff.join_files").open_tiffs
     selection, own = split_options({**options})
     own |= selection
     _check_options(paths[0], _TIFF, own)
@@ -266,7 +266,7 @@ def _open_files(several: MovieFiles, options: dict[str, Any]) -> Source:
         )
     if types == {_TIFF}:
         _check_options(several.where, _TIFF, options)
-        join = import_module("photon_gpu.sources.tiff.join").open_tiffs
+        join = import_module("photon_gpu.sources.tiff.join_files").open_tiffs
         return _as_source(join(paths, several.where, ordered=several.ordered, progress=progress, **options))
     missing = options.pop("missing", None)
     skip = missing if missing == "skip" else "error"
