@@ -33,7 +33,7 @@ from photon_gpu.tools.choice.changes import Change, compare
 from photon_gpu.tools.choice.redraw import redraw, scene
 from photon_gpu.tools.choice.result import Choice, StepResult
 from photon_gpu.tools.choice.sample import Sample, read_sample
-from photon_gpu.tools.choice.stored import Stored
+from photon_gpu.tools.choice.store_in_memory import Stored
 from photon_gpu.writer import auto_noise
 
 STEPS = (0.25, 0.35, 0.5, 0.71, 1.0, 1.41, 2.0)
