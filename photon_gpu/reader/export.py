@@ -28,8 +28,8 @@ from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.progress_bar import Progress
+from photon_gpu.reader.exporters.export_job import Job
 from photon_gpu.reader.exporters.hdf5 import check_stored_chunks, compression_name, write_hdf5
-from photon_gpu.reader.exporters.job import Job
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff
 from photon_gpu.reader.movie import Movie

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.reader.exporters.export_job import Job
 from photon_gpu.reader.exporters.hdf5 import Target, compression, disk_errors, frame_chunks, refuse_special
-from photon_gpu.reader.exporters.job import Job
 from photon_gpu.reader.image_series import series_axes
 from photon_gpu.recording import Recording
 
