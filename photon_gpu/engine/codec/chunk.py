@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.agreement import check_agreement
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
+from photon_gpu.engine.codec.chunk_plan import ChunkPlan
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import (
@@ -22,7 +23,6 @@ from photon_gpu.engine.codec.header import (
     identity,
     unpack,
 )
-from photon_gpu.engine.codec.plan import ChunkPlan
 from photon_gpu.engine.codec.predictors import MIX, NAMES, kernel_weights, rates
 from photon_gpu.engine.codec.quantize import extent
 from photon_gpu.engine.codec.residual_bands import SEGMENT, Memory, Places, Writer, from_planes, new_bytes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
 from photon_gpu.engine.codec.chunk import ALTERED, Opened
-from photon_gpu.engine.codec.plan import ChunkPlan
+from photon_gpu.engine.codec.chunk_plan import ChunkPlan
 from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.gpu.device_bands import bands
 from photon_gpu.engine.gpu.slots import Slot

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.chunk import decode, encode, encode_raw
 from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
+from photon_gpu.engine.codec.chunk_plan import code_span
 from photon_gpu.engine.codec.encoding import filter_config
 from photon_gpu.engine.codec.header import Header, most_bytes, unpack
-from photon_gpu.engine.codec.plan import code_span
 from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.codec.random_access import decode_part, decode_rows
 from photon_gpu.engine.codec.residual_bands import Memory, new_bytes
