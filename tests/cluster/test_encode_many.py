@@ -17,8 +17,8 @@ from photon_gpu.errors import BatchError, InvalidInputError, StoreExistsError
 from photon_gpu.store import manifest
 from tests.support import servers
 from tests.support.clusters import NOISE, SETTINGS, stored
-from tests.support.deadly import Deadly
 from tests.support.detectors import resolved_photons
+from tests.support.killing_sources import Deadly
 from tests.support.lab_cameras import of
 
 
