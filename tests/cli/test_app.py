@@ -15,7 +15,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.cli.app import COMMANDS, _holds_a_lock, load
-from tests.support.folders import tree
+from tests.support.folder_contents import tree
 
 _HEAVY = (
     "numpy",

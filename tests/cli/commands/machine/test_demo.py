@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.folders import tree
+from tests.support.folder_contents import tree
 
 _SMALL = ["--frames", 20, "--size", 32]
 

@@ -10,7 +10,7 @@ import zarr
 import photon_gpu as pg
 from photon_gpu.cli.commands.movies.decode import frame_range
 from photon_gpu.errors import InvalidInputError
-from tests.support.folders import tree
+from tests.support.folder_contents import tree
 
 _READERS = {
     "out.tif": tifffile.imread,

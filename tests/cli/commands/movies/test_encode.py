@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 import photon_gpu as pg
-from tests.support.folders import tree
+from tests.support.folder_contents import tree
 from tests.support.microscopes import raw
 from tests.support.processing import processed
 

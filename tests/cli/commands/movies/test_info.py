@@ -5,7 +5,7 @@ import json
 import pytest
 import zarr
 
-from tests.support.folders import tree
+from tests.support.folder_contents import tree
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
