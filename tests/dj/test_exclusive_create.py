@@ -10,7 +10,7 @@ import pytest
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.store.claim import Claim
-from tests.support.threads import at_once
+from tests.support.concurrent_calls import at_once
 
 
 @pytest.mark.parametrize("service", ["file", "seaweed", "moto", "gcs"])

@@ -21,7 +21,7 @@ from photon_gpu.errors import (
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.ledger import Ledger
 from tests.support import cupy_standin as standin
-from tests.support.threads import at_once
+from tests.support.concurrent_calls import at_once
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 

@@ -12,7 +12,7 @@ import pytest
 
 from photon_gpu.store import durable
 from photon_gpu.store.storage import Storage
-from tests.support.threads import at_once
+from tests.support.concurrent_calls import at_once
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):

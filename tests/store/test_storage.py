@@ -12,7 +12,7 @@ from fsspec.core import url_to_fs
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import durable
 from photon_gpu.store.storage import Storage, _reach, read_required
-from tests.support.threads import at_once
+from tests.support.concurrent_calls import at_once
 
 
 def test_what_is_written_is_read(store):

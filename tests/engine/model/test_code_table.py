@@ -21,7 +21,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import MAX_CODES, PHASES, CodeTable, check_step, supported_dtype
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from tests.support.threads import at_once
+from tests.support.concurrent_calls import at_once
 
 
 def reached(z, k: int, noise: NoiseModel, step: float, phase: int = 0, phases: int = 1) -> bool:

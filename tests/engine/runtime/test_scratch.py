@@ -11,7 +11,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.runtime.pool import Pool, scratch_until_idle
 from photon_gpu.engine.runtime.scratch import MOST_BYTES, scratch
-from tests.support.threads import at_once
+from tests.support.concurrent_calls import at_once
 
 
 def address(array):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from photon_gpu.engine.runtime.stopwatch import Stages
-from tests.support.threads import at_once
+from tests.support.concurrent_calls import at_once
 
 
 def test_seconds_add_up_from_many_threads():
