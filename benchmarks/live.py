@@ -265,7 +265,7 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
     from tests.support.faulty_filesystem import FaultyFileSystem
     from tests.support.recordings import frames as expected
     from tests.support.recordings import in_child
-    from tests.support.soaking import record_badly
+    from tests.support.soak_recorder import record_badly
 
     chance, counts = (
         random.Random(seed),
