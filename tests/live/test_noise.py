@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.interrupted import killed
+from tests.support.killed_recordings import killed
 from tests.support.lab_cameras import CAMERAS, movie, of
 
 
