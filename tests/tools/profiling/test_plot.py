@@ -5,7 +5,7 @@ from __future__ import annotations
 from photon_gpu.tools.profiling.plot import pareto, plot_profile
 from photon_gpu.tools.profiling.preset_for_camera import Camera
 from photon_gpu.tools.profiling.profile import Profile
-from tests.support.measurements import measured
+from tests.support.profile_measurements import measured
 
 FAST, SMALL = measured(preset="fast", seconds=0.01), measured(preset="small", stored_bytes=1_500_000)
 WORSE = measured(preset="balanced", layout="plain", seconds=0.2, stored_bytes=3_000_000)

@@ -6,7 +6,7 @@ import pytest
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.tools.profiling.preset_for_camera import Camera
-from tests.support.measurements import measured
+from tests.support.profile_measurements import measured
 
 
 def at(megabytes_per_second, ratio, **changes):

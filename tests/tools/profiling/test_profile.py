@@ -14,7 +14,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.tools.profiling.preset_for_camera import Camera
 from photon_gpu.tools.profiling.profile import Profile, on_cores, profile
-from tests.support.measurements import measured
+from tests.support.profile_measurements import measured
 
 COUNTS = np.random.default_rng(0).poisson(20.0, (24, 32, 48)).astype("uint16")
 QUICK = {"noise": pg.NoiseModel(), "presets": ["fast"], "seconds": 0.1, "cores": [1]}
