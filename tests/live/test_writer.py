@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -414,7 +414,8 @@ def test_an_interrupt_while_closing_leaves_nothing_unsaid_and_recovery_finishes(
     if where == "finish":
         live._pipeline.finish = stopped
     else:  # the lock is free, and nothing is finished yet
-        live._appending = Mock(release=stopped)
+        live._appending = MagicMock()
+        live._appending.__exit__ = stopped
     with pytest.raises(KeyboardInterrupt) as caught:
         live.close()
     assert "photon_gpu.recover(" in caught.value.__notes__[0] and "0 are lost" in caught.value.__notes__[0]
