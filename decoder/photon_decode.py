@@ -670,6 +670,12 @@ class Movie:
         if name in self.files:
             size, crc = self.files[name]
             require(len(data) == size and f"{zlib.crc32(data):08x}" == crc, f"{name} fails its checksum")
+        movie = self.attributes.get("photon_movie_id")
+        if self.layout != "compact" and movie and (data[-16:-12] == b"PHTS" or name not in self.files):
+            origin = struct.pack("<HI", number % 65535 + 1, int(movie, 16))
+            require(data[-16:-12] == b"PHTS" and data[-10:-4] == origin, f"{name} is out of place")
+            crc = struct.pack("<I", zlib.crc32(bytes(4), zlib.crc32(data[:-4])))
+            require(data[-4:] == crc, f"{name} fails the checksum of its seal")
         return data
 
     def chunk(self, number, stabilized=False):

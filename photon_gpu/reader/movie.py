@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.layouts.sealed_frames import SealedFrames
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.engine.runtime.pool import Calls, Pool, Split, parallel, split_chunk, worker_count
@@ -448,6 +449,11 @@ class Movie:
         if cached is not None:
             return bytes(cached)
         data = self.folder.read_chunk(number, self.manifest)
+        if not self.manifest and isinstance(self._layout, SealedFrames):
+            try:
+                self._layout.check_proof(data, number)
+            except CorruptDataError as error:
+                raise CorruptDataError(f"{self.folder.unreadable(number)}: {error}") from error
         self._cache.put(number, STORED, data, len(data))
         return data
 
@@ -475,12 +481,12 @@ class Movie:
             if self._missed or "layout" not in self.attrs:
                 return
             self._missed = True
-        if self.layout != "compact":
-            left = "nothing shows whether its chunks are whole and in the right order"
-        elif self.encoding.movie_id is None:
+        if self.encoding.movie_id is not None:
+            left = "its chunks are checked by their own numbers and checksums"
+        elif self.layout == "compact":
             left = "its chunks show that they are whole, but not whether they are in the right order"
         else:
-            left = "its chunks are checked by their own headers and checksums"
+            left = "nothing shows whether its chunks are whole and in the right order"
         warnings.warn(
             f"{self.url} has lost its {manifest.NAME}: {left}. See 'photon-gpu verify', then "
             f"'photon-gpu repair'",

@@ -28,7 +28,7 @@ ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"
 """Key of ``.zattrs``: the lines of the writer's own check that failed; absent if none did."""
 MOVIE_ID = "photon_movie_id"
-"""Key of ``.zattrs``: identity of the movie, which chunks of ``compact`` carry."""
+"""Key of ``.zattrs``: identity of the movie, which its chunks carry."""
 
 DIMENSIONS = "_ARRAY_DIMENSIONS"
 """Key of ``.zattrs``: the names of the axes, where xarray looks for them."""
@@ -304,7 +304,7 @@ def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encod
         "step": attrs.get("quantization_step"),
         "dither": attrs.get("dither_seed"),
         "compressor": Compressor.from_dict(meta["compressor"]),
-        "movie_id": attrs.get(MOVIE_ID) if layout == "compact" else None,
+        "movie_id": attrs.get(MOVIE_ID),
     }
     channel_models = attrs.get(CHANNELS)
     if channel_models is None:

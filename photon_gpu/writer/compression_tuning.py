@@ -111,7 +111,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """Chosen encoding, all trials, mean light of the sample, and CRC of its ``compact`` codes.
+    """Chosen encoding, all trials, mean light of the sample, and CRC of its codes (lossless: its values).
 
     ``warnings`` say where the step costs more than it does in bright light.
     """
@@ -231,7 +231,9 @@ def _choose(
         for c in compressors
     )
     best = min(trials, key=lambda trial: trial.nbytes)
-    return Choice(encoding.but(compressor=best.compressor), trials, mean)
+    if encoding.step is not None:
+        blocks = [_codes(block, encoding, backend) for block in blocks]
+    return Choice(encoding.but(compressor=best.compressor), trials, mean, _crc(blocks))
 
 
 def _choose_compact(

@@ -1,4 +1,4 @@
-"""Compute the movie identity that chunks of layout ``compact`` hold (FORMAT.md, "Header of a payload").
+"""Compute the movie identity that chunks hold (FORMAT.md, "Which chunk a payload is").
 
 It depends only on the movie and its settings, and is computed before the first chunk is encoded. So the same
 movie gives the same store on one machine, on a cluster, and when it is encoded again.
@@ -17,9 +17,7 @@ from photon_gpu.writer.compression_tuning import Choice
 
 
 def identified(choice: Choice, shape: tuple[int, ...], chunks: tuple[int, ...], backend: Backend) -> Encoding:
-    """Add the movie identity, computed from the metadata and a sample of the codes, to an encoding."""
-    if choice.encoding.layout != "compact":
-        return choice.encoding
+    """Add the movie identity, computed from the metadata and a sample of the movie, to an encoding."""
     layout = layout_for(choice.encoding, backend)
     array, attributes = metadata.array_of(shape, chunks, layout), metadata.attributes_of(layout)
     return choice.encoding.but(movie_id=_digest(json.dumps([array, attributes, choice.sample_crc])))
@@ -34,7 +32,7 @@ def recorded(encoding: Encoding, token: str) -> Encoding:
     >>> recorded(Encoding(layout="compact", noise=NoiseModel()), "7f").movie_id
     '66f09da9'
     """
-    return encoding.but(movie_id=_digest(token)) if encoding.layout == "compact" else encoding
+    return encoding.but(movie_id=_digest(token))
 
 
 def _digest(text: str) -> str:

@@ -38,6 +38,8 @@ def test_every_listed_golden_store_is_there_and_every_case_is_listed():
         "plain-1.2",
         "compact-2.6",
         "compact-2.7",
+        "plain-1.3",
+        "lossless-3.2",
     ):
         assert any(name.startswith(version) for name in LISTED)
 
@@ -158,9 +160,15 @@ def test_a_later_minor_version_with_more_keys_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in LISTED if name[:11] in ("compact-2.4", "compact-2.5", "compact-2.6", "compact-2.7")],
+    [
+        name
+        for name in LISTED
+        if name.startswith(
+            ("compact-2.4", "compact-2.5", "compact-2.6", "compact-2.7", "plain-1.3", "lossless-3.2")
+        )
+    ],
 )
-def test_chunks_since_2_4_are_missed_in_their_places(name, tmp_path):
+def test_chunks_that_carry_their_number_are_missed_in_their_places(name, tmp_path):
     folder = tmp_path / "store"
     shutil.copytree(GOLDEN / name / "store", folder)
     (folder / ".manifest.json").unlink()

@@ -107,7 +107,7 @@ def repair(
         Folder of the damaged movie.
     source : array, path, URL or Source, optional
         Source that the movie was encoded from. Without it only metadata can be restored, and a lost manifest
-        only for chunks with checksums and positions of their own (layout ``compact``, since format 2.4).
+        only for chunks with checksums and numbers of their own (since formats 1.3, 2.4 and 3.2).
     workers : int, optional
         Threads for the verification before and after.
     progress : callable, optional

@@ -75,10 +75,10 @@ def verify(
 
     Notes
     -----
-    A CRC-32 detects every change within 32 neighbouring bits, and misses another change with a probability
-    of 1 in 4e9. Without a manifest, a change that still decodes is not detected in layouts ``plain`` and
-    ``lossless`` (Blosc has no checksum). A ``compact`` chunk has a checksum of its own and, since format
-    2.4, the number of the chunk and the identity of its movie.
+    A CRC-32 detects every change within 32 neighbouring bits, and misses another change with a probability of
+    1 in 4e9. Every chunk also has a checksum of its own, its number and the identity of its movie (since
+    format 1.3, 2.4 and 3.2), so a lost manifest hides no change. Chunks of earlier movies lack the number,
+    and those of layouts ``plain`` and ``lossless`` the checksum, too.
 
     Examples
     --------
@@ -352,13 +352,12 @@ class Check:
         ]
         if self.index is None and self.description is not None:
             encoding = self.description.encoding
-            if encoding.layout != "compact":
-                self.notes.append(
-                    "without a manifest, a change that still decodes is not detected in this layout"
-                )
-            elif encoding.movie_id is None:
+            if encoding.movie_id is None:
                 self.notes.append(
                     "without a manifest, chunks in each other's places are not detected before format 2.4"
+                    if encoding.layout == "compact"
+                    else "without a manifest, a change that still decodes is not detected before format 1.3 "
+                    "and 3.2"
                 )
         return Verification(
             url=self.storage.url,

@@ -52,8 +52,8 @@ class Encoding:
         where the values are stored exactly, and for floats.
     compressor : Compressor
     movie_id : str, optional
-        ``compact`` only: identity of the movie, eight hexadecimal digits. Every chunk holds it beside its
-        number. None: chunks hold neither.
+        Identity of the movie, eight hexadecimal digits. Every chunk holds it beside its number. None: chunks
+        hold neither.
     channels : tuple of Encoding
         Encoding of each channel, if each has its own noise model. Then noise, predictor and ``exact`` are
         set per channel, and all other settings are shared. Empty: one encoding for the whole movie.
@@ -99,10 +99,9 @@ class Encoding:
         if without or self.channels or (self.layout == "plain" and self.dither is not None):
             object.__setattr__(self, "clipping", NO_CLIPPING)
         self._check_peaks(without)
-        if self.movie_id is not None and not _is_movie_id(self.movie_id, self.layout):
+        if self.movie_id is not None and not _is_movie_id(self.movie_id):
             raise InvalidInputError(
-                f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits, not all zero, "
-                "are needed, and layout 'compact'"
+                f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits, not all zero, are needed"
             )
         if self.channels:
             self._share_with_channels()
@@ -205,9 +204,9 @@ class Encoding:
         return replace(self, **changes)
 
 
-def _is_movie_id(movie_id: object, layout: str) -> bool:
+def _is_movie_id(movie_id: object) -> bool:
     digits = isinstance(movie_id, str) and len(movie_id) == 8 and set(movie_id) <= set("0123456789abcdef")
-    return digits and movie_id != "00000000" and layout == "compact"
+    return digits and movie_id != "00000000"
 
 
 @lru_cache(maxsize=16)

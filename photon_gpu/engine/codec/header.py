@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.blosc import Seal
 from photon_gpu.engine.codec.predictors import (
     MAX_LEVELS,
     MIX,
@@ -157,11 +158,11 @@ def number_field(number: int) -> int:
 
 
 def identity(movie_id: str | None, number: int) -> tuple[int, int]:
-    """Fields ``number`` and ``movie`` of a header; both are 0 without a movie id."""
+    """Fields ``number`` and ``movie`` of a header or a seal; both are 0 without a movie id."""
     return (0, 0) if movie_id is None else (number_field(number), int(movie_id, 16))
 
 
-def check_origin(header: Header, movie_id: str | None, number: int | None) -> None:
+def check_origin(header: Header | Seal, movie_id: str | None, number: int | None) -> None:
     """Raise CorruptDataError for a chunk of another movie or number; None stands for unknown."""
     if header.movie and movie_id is not None and header.movie != int(movie_id, 16):
         raise CorruptDataError(

@@ -26,6 +26,7 @@ from photon_gpu.engine.layouts.channel_payloads import ChannelTable, join, read_
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.lossless import Lossless
 from photon_gpu.engine.layouts.plain import Plain
+from photon_gpu.engine.layouts.sealed_frames import SealedFrames
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
@@ -341,7 +342,7 @@ class _CompactChannel(Compact):
         return joined_size(data, self._axis.all(chunk), self._axis, self.dtype.itemsize)
 
 
-class _StoredChannel(Layout):
+class _StoredChannel(SealedFrames):
     """One channel of a movie whose chunks store an array of labels or values."""
 
     def __init__(self, encoding: Encoding, backend: Backend, axis: ChannelAxis, channel: int) -> None:
@@ -358,6 +359,7 @@ class _StoredChannel(Layout):
 
     def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
+        self.check_origin(data, part.number)
         whole = replace(part, chunk=self._axis.all(part.chunk))
         pieces = [
             stored_rows(data, replace(whole, rows=rows), self.dtype)

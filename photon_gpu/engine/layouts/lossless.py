@@ -1,4 +1,4 @@
-"""Layout lossless: exact values, compressed by Blosc, if the noise cannot be modelled (format 3.0)."""
+"""Layout lossless: exact values, compressed by Blosc, if the noise cannot be modelled (3.0 and 3.2)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.blosc import compress, compress_blocks, decompress_span
 from photon_gpu.engine.codec.blosc import decompress as open_frame
 from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
-from photon_gpu.engine.layouts.base import Layout, copied_to, stored_rows
+from photon_gpu.engine.layouts.base import copied_to, stored_rows
+from photon_gpu.engine.layouts.sealed_frames import SealedFrames
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError
 
 
-class Lossless(Layout):
+class Lossless(SealedFrames):
     """Layout lossless, format 3.0; any Zarr reader sees the movie bit for bit, including NaN."""
 
     version = "3.0"
+    seal_version = (3, 2)
 
     @property
     def itemsize(self) -> int:  # type: ignore[override]
@@ -52,15 +54,16 @@ class Lossless(Layout):
             out[: max(flat.size - start, 0)] = flat[start:]
             return out
 
-        split = resources.split.timed(resources.stages, "compress")
+        split, seal = resources.split.timed(resources.stages, "compress"), self.seal(chunk, first_frame)
         if flat.size == total:
-            return compress(flat, self.encoding.compressor, split, resources.buffers)
-        return compress_blocks(block, total, self.itemsize, self.encoding.compressor, split)
+            return compress(flat, self.encoding.compressor, split, resources.buffers, seal)
+        return compress_blocks(block, total, self.itemsize, self.encoding.compressor, split, seal)
 
     def decode(
         self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
+        self.check_origin(data, part.number)
         frame = part.frame_size * self.itemsize
         if part.frames == part.chunk[0]:
             as_they_are = out is not None and out.dtype == self.dtype and what != STABILIZED
@@ -87,5 +90,6 @@ class Lossless(Layout):
 
     def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
+        self.check_origin(data, part.number)
         values = stored_rows(data, part, self.dtype)
         return [self.converted(values, what) for what in whats]

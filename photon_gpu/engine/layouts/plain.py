@@ -1,4 +1,4 @@
-"""Layout plain: stabilized values ``step*k`` as float64, for any Zarr reader (formats 1.0 and 1.2)."""
+"""Layout plain: stabilized values ``step*k`` as float64, for any Zarr reader (formats 1.0 to 1.3)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
-from photon_gpu.engine.layouts.base import Layout, stored_rows
+from photon_gpu.engine.layouts.base import stored_rows
 from photon_gpu.engine.layouts.label_blocks import LabelDecoder
+from photon_gpu.engine.layouts.sealed_frames import SealedFrames
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.clipped_code_table import MARKS, ClippedCodeTable
 from photon_gpu.engine.model.noise import NoiseModel
@@ -29,8 +30,10 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
-class Plain(Layout):
+class Plain(SealedFrames):
     """Layout plain, format 1.0 or 1.2; without ``quantization_step`` a store has unquantized values."""
+
+    seal_version = (1, 3)
 
     @property
     def version(self) -> str:  # type: ignore[override]
@@ -69,7 +72,8 @@ class Plain(Layout):
             return out
 
         split = resources.split.timed(stages, "compress")
-        return compress_blocks(block, total, 8, self.encoding.compressor, split)
+        seal = self.seal(chunk, first_frame)
+        return compress_blocks(block, total, 8, self.encoding.compressor, split, seal)
 
     def labelled(
         self, values: NDArray, first_frame: int, stages: Stages, split: Split = WHOLE
@@ -110,6 +114,7 @@ class Plain(Layout):
     ) -> NDArray:
         """Decode some rows. Blosc decompresses whole blocks, and skips blocks without requested rows."""
         pixels, columns, rows = part.frame_size, part.chunk[-1], part.row_range
+        self.check_origin(data, part.number)
         nbytes, size = frame_sizes(data)
         if nbytes != pixels * part.chunk[0] * 8:
             raise CorruptDataError(
@@ -153,6 +158,7 @@ class Plain(Layout):
 
     def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
+        self.check_origin(data, part.number)
         labels = stored_rows(data, part, self.dtype)
         flat = labels.reshape(len(labels), -1)
         decoded = []
@@ -171,6 +177,7 @@ class Plain(Layout):
         if encoding.step is None or encoding.clipping or (what == STABILIZED and encoding.phases == 1):
             return super().decode_on_gpu(data, part, what, split)
         gpu = self._gpu()
+        self.check_origin(data, part.number)
         pixels = part.frame_size
         labels = decompress_span(data, part.start * pixels * 8, part.end * pixels * 8).view("<f8")
         shaped = labels.reshape(part.frames, pixels)

@@ -12,6 +12,9 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.check.integrity import repair
+from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import PhotonWarning, StoreExistsError
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
@@ -87,10 +90,13 @@ def test_another_source_restores_nothing(url):
 
 
 def test_chunks_of_other_bytes_are_restored_if_the_source_proves_itself(tmp_path, monkeypatch):
-    url, other = tmp_path / "m.ome.zarr", tmp_path / "other.zarr"
+    url = tmp_path / "m.ome.zarr"
     pg.encode(VALUES, url, layout="plain", compressor="zstd-1-shuffle", **OPTIONS)
-    pg.encode(VALUES, other, layout="plain", compressor="zstd-3-shuffle", **OPTIONS)
-    counts, data = pg.open(url).counts[...], pg.open(other).chunk_bytes(4)
+    movie = pg.open(url)
+    counts, first = movie.counts[...], 4 * movie.chunks[0]
+    other = layout_for(movie.encoding.but(compressor=pg.Compressor.parse("zstd-3-shuffle")), get_backend())
+    values = VALUES[first : first + movie.chunks[0]]
+    data = other.encode(values, movie.chunks, Resources(), first)
     encode = repair._Work._encode
     monkeypatch.setattr(
         repair._Work, "_encode", lambda self, n, description: data if n == 4 else encode(self, n, description)

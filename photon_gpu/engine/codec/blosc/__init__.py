@@ -5,12 +5,14 @@ from photon_gpu.engine.codec.blosc.blosc_settings import Compressor
 from photon_gpu.engine.codec.blosc.compression import compress, compress_blocks, compress_bytes
 from photon_gpu.engine.codec.blosc.decompression import decompress, decompress_span, frame_blocks
 from photon_gpu.engine.codec.blosc.frame import MAX_BYTES, frame_sizes
+from photon_gpu.engine.codec.blosc.seal import Seal, read_seal, seal_holds
 
 __all__ = [
     "MAX_BYTES",
     "Blocks",
     "BlocksPart",
     "Compressor",
+    "Seal",
     "compress",
     "compress_blocks",
     "compress_bytes",
@@ -18,4 +20,6 @@ __all__ = [
     "decompress_span",
     "frame_blocks",
     "frame_sizes",
+    "read_seal",
+    "seal_holds",
 ]

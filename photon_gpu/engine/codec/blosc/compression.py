@@ -19,6 +19,7 @@ from photon_gpu.engine.codec.blosc.blosc_settings import Compressor
 from photon_gpu.engine.codec.blosc.c_functions import encode
 from photon_gpu.engine.codec.blosc.frame import HEADER, MAX_BYTES, MEMCPYED, UNSPLIT, join_frames
 from photon_gpu.engine.codec.blosc.huffman import huffman_frame, try_huffman
+from photon_gpu.engine.codec.blosc.seal import SEAL, Seal, sealed
 from photon_gpu.engine.runtime.buffers import Buffers, bytes_of
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.errors import InvalidInputError
@@ -27,11 +28,16 @@ _MADE_AT_ONCE = 1 << 23  # bytes that are compressed by one call, where they are
 
 
 def compress(
-    data: NDArray, compressor: Compressor, split: Split = WHOLE, buffers: Buffers | None = None
+    data: NDArray,
+    compressor: Compressor,
+    split: Split = WHOLE,
+    buffers: Buffers | None = None,
+    seal: Seal | None = None,
 ) -> bytes:
     """Compress a contiguous array to one Blosc frame, equal to ``numcodecs.Blosc(...).encode(data)``.
 
-    With ``buffers``, the frame is a memoryview of a buffer that the caller gives back.
+    A ``seal`` follows the blocks of the frame. With ``buffers``, the frame may be a memoryview of a buffer
+    that the caller gives back.
     """
     if data.nbytes > MAX_BYTES:
         raise InvalidInputError(
@@ -40,9 +46,9 @@ def compress(
         )
     flat = data.reshape(-1)
     if split.parts == 1:
-        return next(iter(split.run(lambda whole: _one_frame(whole, compressor, buffers), [flat])))
+        return next(iter(split.run(lambda whole: _one_frame(whole, compressor, buffers, seal), [flat])))
     return compress_blocks(
-        lambda start, stop: flat[start:stop], flat.size, flat.dtype.itemsize, compressor, split
+        lambda start, stop: flat[start:stop], flat.size, flat.dtype.itemsize, compressor, split, seal
     )
 
 
@@ -72,15 +78,29 @@ def compress_bytes(
 
         frames = list(split.run(code_part, split.ranges(-(-data.size // size))))
         if len(frames) > 1 and not any(frame[2] & MEMCPYED for frame in frames):
-            return join_frames(frames, data.size)
+            return bytes_of(join_frames(frames, data.size))
     whole_frame: bytes = next(iter(split.run(code_whole, [data])))
     return whole_frame
 
 
-def _one_frame(data: NDArray, compressor: Compressor, buffers: Buffers | None = None) -> Any:
+def _one_frame(
+    data: NDArray, compressor: Compressor, buffers: Buffers | None = None, seal: Seal | None = None
+) -> Any:
     if buffers is None:
-        return bytes_of([encode(data, compressor)])
-    return encode(data, compressor, buffers.take(data.nbytes + HEADER.size)).data
+        return bytes_of(sealed([encode(data, compressor)], seal))
+    most = data.nbytes + HEADER.size
+    buffer = buffers.take(most + SEAL.size)
+    frame = encode(data, compressor, buffer[:most])
+    parts = sealed([frame], seal)
+    if len(parts) == 1:
+        return frame.data
+    if frame[2] & MEMCPYED:  # its content moves, to make room for a table
+        whole = bytes_of(parts)
+        buffers.give(buffer)
+        return whole
+    end = frame.size + SEAL.size
+    buffer[: HEADER.size], buffer[frame.size : end] = parts[0], parts[-1]
+    return buffer[:end].data
 
 
 def compress_blocks(
@@ -89,6 +109,7 @@ def compress_blocks(
     itemsize: int,
     compressor: Compressor,
     split: Split = WHOLE,
+    seal: Seal | None = None,
 ) -> bytes:
     """Compress like :func:`compress` ``count`` items, which ``items(start, stop)`` makes when needed.
 
@@ -98,7 +119,7 @@ def compress_blocks(
     nbytes = count * itemsize
 
     def encode_whole(parts: list[tuple[int, int]]) -> bytes:
-        return bytes_of([encode(np.concatenate([items(*part).copy() for part in parts]), compressor)])
+        return _one_frame(np.concatenate([items(*part).copy() for part in parts]), compressor, seal=seal)
 
     def one_frame(parts: list[tuple[int, int]]) -> bytes:
         return next(iter(split.run(encode_whole, [parts])))
@@ -123,8 +144,8 @@ def compress_blocks(
     frames = [frame for part in split.run(encode_part, split.ranges(len(spans))) for frame in part]
     if all(frame[2] == frames[0][2] and HEADER.unpack_from(frame.data)[5] == size for frame in frames):
         joined = join_frames(frames, nbytes)
-        if not frames[0][2] & MEMCPYED and len(joined) < nbytes:
-            return joined
+        if not frames[0][2] & MEMCPYED and sum(part.size for part in joined) < nbytes:
+            return bytes_of(sealed(joined, seal))
     # A block that does not compress changes how Blosc stores the whole buffer.
     return one_frame(spans)
 

@@ -10,7 +10,6 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.runtime.buffers import bytes_of
 from photon_gpu.errors import CorruptDataError
 
 MAX_BYTES = 2**31 - 17
@@ -39,8 +38,8 @@ def frame_sizes(frame: bytes) -> tuple[int, int]:
     return nbytes, size
 
 
-def join_frames(frames: list[NDArray[np.uint8]], nbytes: int) -> bytes:
-    """Join frames of the same settings to one of ``nbytes`` bytes of content."""
+def join_frames(frames: list[NDArray[np.uint8]], nbytes: int) -> list[NDArray[np.uint8]]:
+    """Return the parts of one frame of ``nbytes`` bytes of content, made of frames of the same settings."""
     version, lz, flags, itemsize, _, size, _ = HEADER.unpack_from(frames[0].data)
     counts = [-(-HEADER.unpack_from(frame.data)[4] // size) for frame in frames]
     position = HEADER.size + 4 * sum(counts)
@@ -53,7 +52,7 @@ def join_frames(frames: list[NDArray[np.uint8]], nbytes: int) -> bytes:
         position += len(frame) - head
     header = HEADER.pack(version, lz, flags, itemsize, nbytes, size, position)
     table = np.concatenate(starts).astype("<i4").view(np.uint8)
-    return bytes_of([np.frombuffer(header, np.uint8), table, *bodies])
+    return [np.frombuffer(header, np.uint8), table, *bodies]
 
 
 def block_ends(frame: bytes, blocks: int) -> NDArray[np.int64]:
