@@ -159,7 +159,7 @@ def encode_many(
         pyramid=pyramid,
     )
     for target in targets:
-        check_options(target, shared, overwrite=overwrite)
+        check_options(target, shared)
     settings = [shared.replace(noise=model) for model in models]
     if at_once is not None:
         whole_number("at_once", at_once, 1)

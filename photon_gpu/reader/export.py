@@ -197,7 +197,7 @@ def export(
         check_stored_chunks(job, text)
     if suffix == ".zarr":
         storage = destination(text, storage_options)
-        refuse_ome_zarr(storage, "decode", "give a name such as counts.zarr, or encode the counts")
+        refuse_ome_zarr(storage, "decode", _ENCODE_INSTEAD)
         refuse_source(movie.url, storage)
         stored, url, file_type = _write_zarr(job, storage, overwrite), storage.url, "Zarr v2"
     else:
@@ -228,6 +228,11 @@ def export(
         notes=tuple(job.notes),
     )
 
+
+_ENCODE_INSTEAD = (
+    "'photon-gpu encode MOVIE OUT.ome.zarr --layout lossless' writes counts that every viewer opens; of a "
+    "plain movie, pg.encode(pg.open(MOVIE).counts, OUT, layout='lossless') does"
+)
 
 Write = Callable[[Job, IO[bytes]], None]
 

@@ -82,7 +82,7 @@ class Storage:
         Path within ``fs``.
     write_options : dict, optional
         Options for writing each data file (for instance S3's ``StorageClass``); metadata files,
-        whose names begin with a dot, are written without them.
+        whose names begin with a dot, and ``zarr.json`` are written without them.
     store : str, optional
         Name of the store in errors.
 
@@ -203,7 +203,7 @@ class Storage:
         if self.local:
             (durable.write_file if listed else durable.write_unlisted)(self.path(name), data)
             return
-        options = {} if name.startswith(".") else self.write_options
+        options = {} if _is_metadata(name) else self.write_options
         self.fs.pipe_file(self.path(name), bytes(data), **options)  # bytes, as it may keep the object
 
     @_named("writing the metadata of")
@@ -301,6 +301,14 @@ class Storage:
         except FileNotFoundError:
             return
 
+    def stored_name(self, name: str) -> str:
+        """Return the name under which a file is stored: another one only in ``ome-zarr``."""
+        return name
+
+    def stored_names(self) -> list[str]:
+        """Return the names under which all files are stored."""
+        return self.names()
+
     def level_names(self, names: Collection[str]) -> set[str]:
         """Return those of these names that are files of pyramid levels; only ``ome-zarr`` has any."""
         return set()
@@ -332,6 +340,11 @@ def _reach(text: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
 
     fs, root = url_to_fs(text, **storage_options)
     return fs, root
+
+
+def _is_metadata(name: str) -> bool:
+    parts = name.split("/")
+    return parts[-1] == "zarr.json" or any(part.startswith(".") for part in parts)
 
 
 @cache

@@ -275,17 +275,25 @@ def _begin_copy(storage: Storage, new: Storage, facts: dict[str, Any]) -> None:
 
 
 def _finish_copy(storage: Storage, new: Storage) -> None:
-    """Copy a movie over another: delete the old ``.zarray`` first, write the new one last."""
-    names, coming = storage.names(), new.names()
-    own = own_names(storage, names) - {MARKER}
+    """Copy a movie over another: delete the old ``.zarray`` first, write the new one last.
+
+    Of an OME-Zarr movie all files go over as they are stored; no array of it opens meanwhile. Its old
+    manifest, which says what its files are, stays until the others are replaced.
+    """
+    storage = storage.at_root(storage.root)  # one that remembers nothing of the old movie
+    names, coming = storage.stored_names(), new.stored_names()
+    own = {storage.stored_name(name) for name in own_names(storage, storage.names()) - {MARKER}}
+    in_order = {storage.stored_name(name): order for name, order in _IN_ORDER.items()}
     storage.delete(ARRAY)
-    for name in sorted(own - set(coming)):
+    descriptions = {name for name in own if name.endswith("/zarr.json")}
+    for name in sorted((own - set(coming)) | descriptions, key=lambda name: (name not in descriptions, name)):
         storage.delete(name)
-    for name in sorted(coming, key=lambda name: (_IN_ORDER.get(name, 0), name)):
+    for name in sorted(coming, key=lambda name: (in_order.get(name, 0), name)):
         storage.write(name, new.read(name))
     storage.delete(MARKER)
     remove_own(new)
-    foreign = [name for name in names if name not in own and name != MARKER and name not in coming]
+    marker = storage.stored_name(MARKER)
+    foreign = [name for name in names if name not in own and name != marker and name not in coming]
     if foreign:
         _warn_kept(storage.url, foreign)
 

@@ -243,7 +243,6 @@ def encode_with(
             movie.recording,
             movie.shape,
             settings,
-            overwrite=overwrite,
         )
         accepted = accept(movie, storage, settings)
         frames = accepted.chunk[0]

@@ -30,8 +30,6 @@ def check_container(
     recording: Recording,
     shape: tuple[int, ...],
     settings: EncodeSettings,
-    *,
-    overwrite: bool = False,
 ) -> None:
     """Refuse what the container of a destination cannot do.
 
@@ -42,26 +40,21 @@ def check_container(
     """
     if isinstance(storage, OmeZarrStorage):
         check_pyramid(settings.pyramid, ome_axes(recording, len(shape)), shape)
-    check_options(storage, settings, overwrite=overwrite)
+    check_options(storage, settings)
 
 
-def check_options(storage: Storage, settings: EncodeSettings, *, overwrite: bool) -> None:
+def check_options(storage: Storage, settings: EncodeSettings) -> None:
     """Refuse options that the container of a destination does not have."""
     if settings.pyramid and not isinstance(storage, OmeZarrStorage):
         raise InvalidInputError(
             f"{storage.url}: pyramid is {settings.pyramid}, and a movie in a folder has no levels; give "
             f"a name that ends in {SUFFIX}"
         )
-    refused = {
-        "with_decoder": (settings.with_decoder, "the decoder in one file reads folders"),
-        "overwrite": (overwrite and not storage.local, "delete the movie at this URL first"),
-    }
-    for option, (requested, remedy) in refused.items():
-        if requested and isinstance(storage, OmeZarrStorage):
-            raise InvalidInputError(
-                f"{storage.url}: {option} is not possible for an OME-Zarr movie: {remedy}, or "
-                "store the movie as a folder (container='folder')"
-            )
+    if settings.with_decoder and isinstance(storage, OmeZarrStorage):
+        raise InvalidInputError(
+            f"{storage.url}: with_decoder is not possible for an OME-Zarr movie: the decoder in one file "
+            "reads folders; store the movie as a folder (container='folder')"
+        )
 
 
 def group_of(

@@ -285,6 +285,14 @@ class OmeZarrStorage(Storage):
             except OSError:
                 return
 
+    def stored_name(self, name: str) -> str:
+        """Return the name of the file that holds this one: ``/`` and its path below the root."""
+        return self.path(name)[len(self.root) :]
+
+    def stored_names(self) -> list[str]:
+        """Return the names under which all files are stored."""
+        return [f"/{name}" for name in super().names()]
+
     def level_names(self, names: Collection[str]) -> set[str]:
         """Return those of these names that are files of the movie's further levels."""
         levels = {name for name in names if name[0] == "/" and is_level_file(name[1:])}
@@ -544,7 +552,8 @@ class OmeZarrStorage(Storage):
             durable.write_file(path, *parts)
         else:
             with store_errors(lambda: f"writing {self.url}/{name}", self.store):
-                self.fs.pipe_file(path, b"".join(parts), **self.write_options)
+                options = {} if name.endswith("zarr.json") else self.write_options
+                self.fs.pipe_file(path, b"".join(parts), **options)
         with self._lock:
             self.written[name] = [sum(map(len, parts)), f"{crc:08x}"]
 
