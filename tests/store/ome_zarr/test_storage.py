@@ -288,6 +288,16 @@ def test_a_movie_is_a_source(url):
     np.testing.assert_array_equal(source.read(28, 33), pg.open(url).counts[28:33])
 
 
+def test_what_decode_advises_writes_counts_that_need_no_codec(url, tmp_path):
+    with pytest.raises(InvalidInputError, match="--layout lossless"):
+        export(pg.open(url), tmp_path / "new.ome.zarr")
+    source = pg.open(url).counts if pg.open(url).layout == "plain" else url
+    pg.encode(source, tmp_path / "new.ome.zarr", layout="lossless")
+    array = zarr.open_group(str(tmp_path / "new.ome.zarr"), mode="r")["0"]
+    np.testing.assert_array_equal(array[...], pg.open(url).counts[...])
+    assert "photon" not in str(array.metadata.codecs)
+
+
 def test_a_shard_holds_at_least_a_quarter_of_a_gigabyte(monkeypatch):
     monkeypatch.undo()
     grid = shards.ShardGrid.of((5000, 512, 512), (100, 512, 512), 2)
