@@ -301,11 +301,11 @@ class Storage:
         except FileNotFoundError:
             return
 
-    def stored_name(self, name: str) -> str:
+    def raw_name(self, name: str) -> str:
         """Return the name under which a file is stored: another one only in ``ome-zarr``."""
         return name
 
-    def stored_names(self) -> list[str]:
+    def raw_names(self) -> list[str]:
         """Return the names under which all files are stored."""
         return self.names()
 

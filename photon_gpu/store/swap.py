@@ -281,9 +281,9 @@ def _finish_copy(storage: Storage, new: Storage) -> None:
     manifest, which says what its files are, stays until the others are replaced.
     """
     storage = storage.at_root(storage.root)  # one that remembers nothing of the old movie
-    names, coming = storage.stored_names(), new.stored_names()
-    own = {storage.stored_name(name) for name in own_names(storage, storage.names()) - {MARKER}}
-    in_order = {storage.stored_name(name): order for name, order in _IN_ORDER.items()}
+    names, coming = storage.raw_names(), new.raw_names()
+    own = {storage.raw_name(name) for name in own_names(storage, storage.names()) - {MARKER}}
+    in_order = {storage.raw_name(name): order for name, order in _IN_ORDER.items()}
     storage.delete(ARRAY)
     descriptions = {name for name in own if name.endswith("/zarr.json")}
     for name in sorted((own - set(coming)) | descriptions, key=lambda name: (name not in descriptions, name)):
@@ -292,7 +292,7 @@ def _finish_copy(storage: Storage, new: Storage) -> None:
         storage.write(name, new.read(name))
     storage.delete(MARKER)
     remove_own(new)
-    marker = storage.stored_name(MARKER)
+    marker = storage.raw_name(MARKER)
     foreign = [name for name in names if name not in own and name != marker and name not in coming]
     if foreign:
         _warn_kept(storage.url, foreign)

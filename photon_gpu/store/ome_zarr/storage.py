@@ -285,11 +285,11 @@ class OmeZarrStorage(Storage):
             except OSError:
                 return
 
-    def stored_name(self, name: str) -> str:
+    def raw_name(self, name: str) -> str:
         """Return the name of the file that holds this one: ``/`` and its path below the root."""
         return self.path(name)[len(self.root) :]
 
-    def stored_names(self) -> list[str]:
+    def raw_names(self) -> list[str]:
         """Return the names under which all files are stored."""
         return [f"/{name}" for name in super().names()]
 
