@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.kernels.cpu_cache import jit
-from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below, leading_zeros
+from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below, leading_zeros, store64
 
 LONGEST = 11
 """Bits of the longest code that a frame may have."""
@@ -24,7 +24,10 @@ MOST_DESCRIPTION = 128
 _LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
 _STATES = 1 << _LOG
 _WEIGHTS = LONGEST + 1
+_MOST_WEIGHTS = 256  # bytes of all weights, six bits each, and what precedes and follows them
 _NEVER = np.uint32(0xFFFFFFFF)
+_DIGITS, _DIGIT, _LOW_BYTE = 64, np.uint32(63), np.uint32(255)
+_SIX, _EIGHT = np.uint32(6), np.uint32(8)
 _ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 _BEFORE = 2
 _LOGARITHMS = np.array([round(math.log2(1 + i / 256) * 65536) for i in range(256)], np.int64)
@@ -67,27 +70,31 @@ def _log2(value: Any) -> int:
 @jit
 def _sorted_symbols(counts: NDArray[np.uint32], order: NDArray[np.uint8]) -> int:
     """List the symbols seen, rarest first, equal counts by symbol; return their number."""
-    seen, other = 0, np.empty(SYMBOLS, np.uint8)
+    seen, largest = 0, np.uint32(0)
+    keys, sorted_keys = np.empty(SYMBOLS, np.uint32), np.empty(SYMBOLS, np.uint32)
     for s in range(SYMBOLS):
-        if counts[s]:
-            other[seen] = s
-            seen += 1
-    largest, starts, shift = np.uint32(0), np.empty(257, np.int32), np.uint32(0)
-    for i in range(seen):
-        largest = max(largest, counts[other[i]])
-    # A radix sort by eight bits at a time.
-    while shift == 0 or largest >> shift:
+        keys[seen] = counts[s] << _EIGHT | np.uint32(s)
+        seen += counts[s] != 0
+        largest = max(largest, counts[s])
+    starts, shift = np.empty(_DIGITS, np.uint8), _EIGHT
+    # A radix sort by six bits at a time: few counts in a block of 32 KiB have more than twelve.
+    while shift == _EIGHT or largest >> (shift - _EIGHT):
         starts[:] = 0
         for i in range(seen):
-            starts[1 + (counts[other[i]] >> shift & 255)] += 1
-        for digit in range(256):
-            starts[digit + 1] += starts[digit]
+            starts[keys[i] >> shift & _DIGIT] += 1
+        begin = np.uint8(0)
+        for digit in range(_DIGITS):
+            count = starts[digit]
+            starts[digit] = begin
+            begin = np.uint8(begin + count)
         for i in range(seen):
-            digit = counts[other[i]] >> shift & 255
-            order[starts[digit]] = other[i]
+            digit = keys[i] >> shift & _DIGIT
+            sorted_keys[starts[digit]] = keys[i]
             starts[digit] += 1
-        other[:seen] = order[:seen]
-        shift += np.uint32(8)
+        keys, sorted_keys = sorted_keys, keys
+        shift += _SIX
+    for i in range(seen):
+        order[i] = keys[i] & _LOW_BYTE
     return seen
 
 
@@ -115,7 +122,7 @@ def _merge(
         # The next items of both lists are loaded before the comparison tells which is needed.
         next_a, next_b = leaves[low + _THREE], packages[at - low + _THREE]
         is_leaf = a <= b
-        merged[at] = a if is_leaf else b
+        merged[at] = min(a, b)
         low += np.uint64(is_leaf)
         at += _ONE
         taken[at] = low
@@ -124,7 +131,7 @@ def _merge(
         next_c, next_d = leaves[high], packages[end - high]
         last = c > d
         end -= _ONE
-        merged[end] = c if last else d
+        merged[end] = max(c, d)
         high -= np.uint64(last)
         c, d = (next_c if last else c), (d if last else next_d)
     if at < end:
@@ -292,34 +299,44 @@ def _code_weights(weights: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     if weights.size < 2 or not _probabilities(weights, probabilities):
         return 0
     _spread(probabilities, weight_of)
-    bit = _put_probabilities(probabilities, out, 8)
-    # States of a weight, in order of their number, are its sub-states n, n + 1, ... to 2n - 1.
-    first = np.zeros(_WEIGHTS + 1, np.int64)
+    text = np.empty(_MOST_WEIGHTS, np.uint8)
+    at = _put_probabilities(probabilities, text, 8) >> 3
+    # States of a weight, in order of their number, are its sub-states n, n + 1, ... to 2n - 1. A state gives
+    # up bits until it is one of them: ``most`` bits, or one less if it is below ``limits``.
+    filled, states = np.empty(_WEIGHTS, np.int64), np.empty(_STATES, np.int64)
+    most, limits = np.empty(_WEIGHTS, np.int64), np.empty(_WEIGHTS, np.int64)
+    begins, begin = np.empty(_WEIGHTS, np.int64), 0
     for weight in range(_WEIGHTS):
-        first[weight + 1] = first[weight] + probabilities[weight]
-    filled, states = first.copy(), np.empty(_STATES, np.int64)
+        count, filled[weight] = probabilities[weight], begin
+        begins[weight] = begin - count
+        most[weight] = _LOG - _highest_bit(count - 1) if count > 1 else _LOG
+        limits[weight] = count << most[weight]
+        begin += count
     for i in range(_STATES):
         states[filled[weight_of[i]]] = _STATES + i
         filled[weight_of[i]] += 1
-    state = np.zeros(2, np.int64)
-    for i in range(weights.size - 1, -1, -1):
-        weight, which = weights[i], i & 1
-        count = probabilities[weight]
-        if not state[which]:
-            state[which] = states[first[weight]]
-            continue
-        size = 0
-        while state[which] >> size >= 2 * count:
-            size += 1
-        bit = _put(out, bit, state[which], size)
-        state[which] = states[first[weight] + (state[which] >> size) - count]
-    bit = _put(out, bit, state[1] - _STATES, _LOG)
-    bit = _put(out, bit, state[0] - _STATES, _LOG)
-    bit = _put(out, bit, 1, 1)
-    size = (bit + 7) >> 3
+    last = weights.size - 1
+    state = states[begins[weights[last]] + probabilities[weights[last]]]
+    other = states[begins[weights[last - 1]] + probabilities[weights[last - 1]]]
+    word, bits, i = np.uint64(0), 0, last - 2
+    while i >= 0:
+        # Nine numbers of up to six bits, and seven bits left over, are less than a word.
+        for k in range(i, max(i - 9, -1), -1):
+            weight = weights[k]
+            size = most[weight] - (state < limits[weight])
+            word |= np.uint64(state & ((1 << size) - 1)) << np.uint64(bits)
+            bits += size
+            state, other = other, states[begins[weight] + (state >> size)]
+        i -= 9
+        store64(text, at, word)
+        at, word, bits = at + (bits >> 3), word >> np.uint64(bits & ~7), bits & 7
+    word |= np.uint64((1 << 2 * _LOG | (other - _STATES) << _LOG | (state - _STATES)) << bits)
+    store64(text, at, word)
+    size = at + ((bits + 2 * _LOG + 8) >> 3)
     if size > MOST_DESCRIPTION:
         return 0
-    out[0] = size - 1
+    text[0] = size - 1
+    out[:size] = text[:size]
     return size
 
 
