@@ -26,6 +26,7 @@ from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below, load64, store6
 LONGEST, SYMBOLS, FEW, MOST_BLOCK, MOST_SHARED = 11, 256, 256, 1 << 16, 8
 
 _MAGIC = 0xFD2FB528
+_MOST_JOINED, _MOST_JOINED_BYTES = 4, 1 << 17
 _OVERHEAD, _DESCRIBED, _DESCRIBED_SYMBOL = 16, 64, 3
 _RAW, _RLE, _COMPRESSED = 0, 1, 2
 _NEW, _AGAIN = 2, 3
@@ -35,8 +36,10 @@ _CODE = ~np.uint64(0xFF)
 _END = np.uint64(1 << 63 | 1)  # the code 1, of one bit
 _WORD = np.uint64(64)
 _BYTE, _COUNT, _BATCH = np.uint64(255), np.uint32(1), 8
-_FIVE, _SAFE = np.uint64(5), np.uint64(64 + 5)
+_FIVE = np.uint64(5)
 _TOP = np.uint64(64 - LONGEST)
+_HASH_BITS = 12
+_HASH, _HASH_SHIFT, _THREE_BYTES = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - _HASH_BITS), np.uint64(24)
 _SEVEN, _THREE, _ONE, _EIGHT = np.uint64(7), np.uint64(3), np.uint64(1), np.uint64(8)
 
 
@@ -112,24 +115,31 @@ def _write_streams(
         second = data[(pair + 1) * quarter : (pair + 2) * quarter]
         p, q = np.uint64(begin), np.uint64(begin + sizes[pair])
         begin += sizes[pair] + sizes[pair + 1]
+        second_begin, end = q, np.uint64(begin)
         v, w, m, n = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
         # Unsigned numbers, since Numba tests whether a signed index is negative.
         i, j = np.uint64(first.size), np.uint64(second.size)
-        # 64 codes or more are eight bytes or more: words then stay within their stream.
-        while j >= _SAFE:
-            for k in range(1, 5):
-                e, f = entries[first[i - np.uint64(k)]], entries[second[j - np.uint64(k)]]
-                v, m = v >> (e & _SIZE) | e, m + e
-                w, n = w >> (f & _SIZE) | f, n + f
-            # The lengths, which came with the codes, would get into the fifth code.
-            e, f = entries[first[i - _FIVE]], entries[second[j - _FIVE]]
-            v, m = v >> (e & _SIZE) | (e & _CODE), (m + e) & _SIZE
-            w, n = w >> (f & _SIZE) | (f & _CODE), (n + f) & _SIZE
-            store64(out, p, v >> (_WORD - m))
-            store64(out, q, w >> (_WORD - n))
-            p, q = p + (m >> _THREE), q + (n >> _THREE)
-            m, n = m & _SEVEN, n & _SEVEN
-            i, j = i - _FIVE, j - _FIVE
+        while True:
+            # A round writes eight bytes, of which seven may be used; they stay within their stream.
+            room = min(second_begin - p - _ONE, end - q - _ONE) // _SEVEN
+            rounds = min(room, j // _FIVE)
+            if rounds == 0:
+                break
+            while rounds:
+                rounds -= _ONE
+                for k in range(1, 5):
+                    e, f = entries[first[i - np.uint64(k)]], entries[second[j - np.uint64(k)]]
+                    v, m = v >> (e & _SIZE) | e, m + e
+                    w, n = w >> (f & _SIZE) | f, n + f
+                # The lengths, which came with the codes, would get into the fifth code.
+                e, f = entries[first[i - _FIVE]], entries[second[j - _FIVE]]
+                v, m = v >> (e & _SIZE) | (e & _CODE), (m + e) & _SIZE
+                w, n = w >> (f & _SIZE) | (f & _CODE), (n + f) & _SIZE
+                store64(out, p, v >> (_WORD - m))
+                store64(out, q, w >> (_WORD - n))
+                p, q = p + (m >> _THREE), q + (n >> _THREE)
+                m, n = m & _SEVEN, n & _SEVEN
+                i, j = i - _FIVE, j - _FIVE
         _finish(first[:i], entries, v, m, out, p)
         _finish(second[:j], entries, w, n, out, q)
 
@@ -246,6 +256,7 @@ def _count_blocks(
     counts: NDArray[np.uint32],
     sums: NDArray[np.uint32],
     costs: NDArray[np.int64],
+    coded: NDArray[np.bool_],
 ) -> int:
     """Count the symbols of up to eight blocks, by quarter and by block; return the number of blocks.
 
@@ -261,10 +272,11 @@ def _count_blocks(
             own[s] = counts[i, 0, s] + counts[i, 1, s] + counts[i, 2, s] + counts[i, 3, s]
             seen += own[s] != 0
         bits = about_bits(own)
-        if seen < 2 or bits >= 8 * (part.size - _OVERHEAD):
+        coded[i] = seen > 1 and bits < 8 * (part.size - _OVERHEAD)
+        if not coded[i]:
             own[:] = 0
         else:
-            costs[i] = bits + _DESCRIBED + _DESCRIBED_SYMBOL * seen
+            costs[i] = bits + _DESCRIBED + _DESCRIBED_SYMBOL * seen + 8 * _OVERHEAD
     return number
 
 
@@ -287,13 +299,36 @@ def _share(sums: NDArray[np.uint32], costs: NDArray[np.int64], shared: NDArray[n
             for s in range(SYMBOLS):
                 joined[s] = sums[first, s] + sums[second, s]
                 seen += joined[s] != 0
-            together = about_bits(joined) + (_DESCRIBED + _DESCRIBED_SYMBOL * seen if seen else 0)
+            blocks = max(1, 2 * size // _MOST_JOINED)
+            described = _DESCRIBED + _DESCRIBED_SYMBOL * seen + 8 * _OVERHEAD * blocks
+            together = about_bits(joined) + (described if seen else 0)
             if together <= costs[first] + costs[second]:
                 shared[first], costs[first] = 2 * size, together
                 sums[first] = joined
             else:
                 costs[first] += costs[second]
         size *= 2
+
+
+@jit
+def _join(counts: NDArray[np.uint32], coded: NDArray[np.bool_], size: int, block: int) -> int:
+    """Find how many blocks of a group of ``size`` bytes become one; join their counts by quarter."""
+    number, joined = counts.shape[0], 1
+    for i in range(number):
+        if not coded[i] or block * number != size or block & 3:
+            return 1
+    while joined < _MOST_JOINED and number % (2 * joined) == 0 and 2 * joined * block <= _MOST_JOINED_BYTES:
+        joined *= 2
+    if joined > 1:
+        # A quarter of the joined block is as many quarters of the blocks.
+        quarters = counts.reshape(4 * number, SYMBOLS)
+        for i in range(4 * number // joined):
+            for s in range(SYMBOLS):
+                total = quarters[i * joined, s]
+                for k in range(1, joined):
+                    total += quarters[i * joined + k, s]
+                quarters[i, s] = total
+    return joined
 
 
 @jit
@@ -310,16 +345,18 @@ def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) ->
     entries, lengths = np.zeros(SYMBOLS, np.uint64), np.zeros(SYMBOLS, np.uint8)
     counts = np.empty((MOST_SHARED, 4, SYMBOLS), np.uint32)
     sums, costs = np.empty((MOST_SHARED, SYMBOLS), np.uint32), np.empty(MOST_SHARED, np.int64)
-    shared = np.empty(MOST_SHARED, np.int64)
+    shared, coded = np.empty(MOST_SHARED, np.int64), np.empty(MOST_SHARED, np.bool_)
     start = 0
     while True:
-        number, first = _count_blocks(data[start:], block, counts, sums, costs), 0
+        number, first = _count_blocks(data[start:], block, counts, sums, costs, coded), 0
         _share(sums, costs, shared)
         while first < number:
             end = min(first + shared[first], number)
             stop = min(start + block * (end - first), size)
             group, last = data[start:stop], 1 if stop == size else 0
-            at += _write_group(group, block, last, counts[first:end], sums[first], entries, lengths, out[at:])
+            joined = _join(counts[first:end], coded[first:end], group.size, block)
+            own = counts[first : first + (end - first) // joined]
+            at += _write_group(group, joined * block, last, own, sums[first], entries, lengths, out[at:])
             start, first = stop, end
         if start == size:
             return at
@@ -541,6 +578,31 @@ def _blosc_header(size: int, length: int, total: int, flags: int, out: NDArray[n
         out[i] = value
     for i, value in enumerate((size, length, total)):
         _put_number(out, 4 + 4 * i, value, 4)
+
+
+@jit
+def has_repeats(data: NDArray[np.uint8]) -> bool:
+    """See the reference."""
+    counts, step = np.zeros(SYMBOLS, np.uint32), max(data.size >> 12, 1)
+    for i in range(0, data.size, step):
+        counts[data[i]] += _COUNT
+    common, latest = np.uint8(np.argmax(counts)), np.zeros(1 << _HASH_BITS, np.uint64)
+    seen, repeated, most = 0, 0, data.size >> 10
+    for begin in range(0, data.size - 71, 64):
+        part, marks = data[begin : begin + 64], np.uint64(0)
+        for i in range(64):
+            marks |= np.uint64(part[i] == common) << np.uint64(i)
+        while marks:
+            after = np.uint64(begin) + trailing_zeros(marks) + _ONE
+            marks &= marks - _ONE
+            word = load64(data, after) << _THREE_BYTES
+            place = word * _HASH >> _HASH_SHIFT
+            repeated += latest[place] == word
+            latest[place] = word
+            seen += 1
+        if repeated > most:
+            return True
+    return repeated > seen >> 7
 
 
 @jit

@@ -3,7 +3,8 @@
 A frame holds blocks of ``block`` bytes; the last may be shorter. A block is stored as it is, or is one byte
 repeated, or is Huffman-coded in one stream or four. Up to eight neighbouring blocks share codes that fit them
 together, and the first of them describes these codes. If that is shorter, they use the codes that were
-described last in the frame. RFC 8878 defines everything else.
+described last in the frame. Two or four whole blocks that share codes become one, of up to 128 KiB. RFC 8878
+defines everything else.
 
 The caller allocates every output. Arrays are contiguous; ``counts`` are uint32, ``codes`` uint16, all others
 uint8. Decoders accept any bytes: they return an error, and read and write nothing outside the arrays.
@@ -31,6 +32,7 @@ MOST_BLOCK = 1 << 16
 MOST_SHARED = 8
 """Most blocks that share a description of their codes."""
 
+_MOST_JOINED, _MOST_JOINED_BYTES = 4, 1 << 17
 _MAGIC = (0xFD2FB528).to_bytes(4, "little")
 _OVERHEAD = 16  # bytes of a coded block beside its codes and their description
 _DESCRIBED, _DESCRIBED_SYMBOL = 64, 3  # bits of a description, about, and for each symbol
@@ -38,6 +40,7 @@ _RAW, _RLE, _COMPRESSED = 0, 1, 2
 _NEW, _AGAIN = 2, 3
 _LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
 _MOST_DESCRIPTION = 128
+_HASH, _HASH_BITS = 0x9E3779B97F4A7C15, 12
 _BLOSC_FLAGS, _MEMCPYED = 0x90, 0x02  # zstd, blocks of one stream, no shuffle; stored as it is
 
 
@@ -163,12 +166,14 @@ def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) ->
     else:
         frame = _MAGIC + b"\xa0" + size.to_bytes(4, "little")
     lengths, blocks = None, [data[start : start + block] for start in range(0, max(size, 1), block)]
+    done = 0
     for first in range(0, len(blocks), MOST_SHARED):
-        for group, whole in _groups(blocks[first : first + MOST_SHARED]):
+        for group, whole in _groups(blocks[first : first + MOST_SHARED], block):
             latest = lengths
             described, lengths = _description(whole, latest)
             for part in group:
-                text = _block(part, part is blocks[-1], described, lengths)
+                done += part.size
+                text = _block(part, done == size, described, lengths)
                 described = b"" if text[0] >> 1 & 3 == _COMPRESSED else described
                 frame += text
             lengths = latest if described else lengths  # those may not be in the frame
@@ -215,6 +220,24 @@ def most_blosc_bytes(size: int, length: int, block: int) -> int:
     """Return the most bytes that :func:`encode_blosc` writes."""
     count = max(1, -(-size // length))
     return 16 + 8 * count + count * most_bytes(min(size, length), block)
+
+
+def has_repeats(data: NDArray[np.uint8]) -> bool:
+    """Return whether five bytes often occur again, so that a search for matches may shorten ``data``.
+
+    The five bytes after each occurrence of a common byte are looked up among those seen before, by a hash.
+    It is often if more than one in 128 of them, or one in 1024 of all bytes, were seen.
+    """
+    text, latest = data.tobytes(), dict.fromkeys(range(1 << _HASH_BITS), 0)
+    common = np.bincount(data[:: max(data.size >> 12, 1)], minlength=SYMBOLS).argmax()
+    looked_at = np.flatnonzero(data[: max(data.size - 8, 0) // 64 * 64] == common) + 1
+    repeated = 0
+    for at in looked_at.tolist():
+        word = int.from_bytes(text[at : at + 5], "little") << 24
+        place = (word * _HASH & (1 << 64) - 1) >> 64 - _HASH_BITS
+        repeated += latest[place] == word
+        latest[place] = word
+    return repeated > data.size >> 10 or repeated > len(looked_at) >> 7
 
 
 def encode_blosc(
@@ -288,15 +311,19 @@ def decode_blosc(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     return nbytes
 
 
-def _groups(blocks: list[NDArray[np.uint8]]) -> list[tuple[list[NDArray[np.uint8]], NDArray[np.uint32]]]:
+def _groups(
+    blocks: list[NDArray[np.uint8]], block: int
+) -> list[tuple[list[NDArray[np.uint8]], NDArray[np.uint32]]]:
     """Group up to eight blocks that share codes; return each group with the sum of its coded blocks' counts.
 
-    Neighbours of one, two or four blocks each are joined where that takes no more bits than they do apart.
+    Neighbours of one, two or four blocks each share codes where that takes no more bits than codes of their
+    own. If all of them are whole and coded, each two or four of them become one block.
     """
 
-    def cost(counts: NDArray[np.uint32]) -> int:
+    def cost(counts: NDArray[np.uint32], size: int) -> int:
         seen = int(np.count_nonzero(counts))
-        return about_bits(counts) + (_DESCRIBED + _DESCRIBED_SYMBOL * seen if seen else 0)
+        described = _DESCRIBED + _DESCRIBED_SYMBOL * seen + 8 * _OVERHEAD * max(1, size // _MOST_JOINED)
+        return about_bits(counts) + (described if seen else 0)
 
     counts = []
     for data in blocks:
@@ -309,16 +336,25 @@ def _groups(blocks: list[NDArray[np.uint8]]) -> list[tuple[list[NDArray[np.uint8
         if first >= len(blocks):
             return 0, [(size, np.zeros(SYMBOLS, np.uint32))]
         if size == 1:
-            return cost(counts[first]), [(1, counts[first])]
+            return cost(counts[first], 1), [(1, counts[first])]
         (a, left), (b, right) = joined(first, size // 2), joined(first + size // 2, size // 2)
         whole = left[0][1] + right[0][1]
-        if len(left) == len(right) == 1 and cost(whole) <= a + b:
-            return cost(whole), [(size, whole)]
+        if len(left) == len(right) == 1 and cost(whole, size) <= a + b:
+            return cost(whole, size), [(size, whole)]
         return a + b, left + right
 
     groups, first = [], 0
     for size, whole in joined(0, MOST_SHARED)[1]:
-        groups.append((blocks[first : first + size], whole))
+        group, each = blocks[first : first + size], 1
+        if all(part.size == block and own.any() for part, own in zip(group, counts[first:], strict=False)):
+            while (
+                each < _MOST_JOINED
+                and len(group) % (2 * each) == block % 4 == 0
+                and 2 * each * block <= _MOST_JOINED_BYTES
+            ):
+                each *= 2
+        parts = [np.concatenate(group[i : i + each]) for i in range(0, len(group), each)]
+        groups.append((parts, whole))
         first += size
     return [(group, whole) for group, whole in groups if group]
 
