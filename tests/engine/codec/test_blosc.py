@@ -25,6 +25,7 @@ from photon_gpu.engine.codec.blosc import (
 )
 from photon_gpu.engine.codec.blosc import compression as blosc_compression
 from photon_gpu.engine.codec.blosc import decompression as blosc_decompression
+from photon_gpu.engine.codec.blosc import huffman as blosc_huffman
 from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -328,6 +329,14 @@ def test_noise_is_coded_without_a_search_and_matches_are_left_to_zstd(count):
         assert compress_bytes(values, ONLY, Split(3, pool.map)) == whole
     repeated = np.resize(values[:999], count)
     assert compress_bytes(repeated, ONLY) == compress(repeated, ONLY) or count < 1000
+
+
+def test_noise_is_coded_without_asking_zstd_and_is_not_larger(monkeypatch):
+    values = np.rint(np.random.default_rng(2).normal(128, 20, 600_000)).astype(np.uint8)
+    settings = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=1 << 18)
+    by_zstd = compress(values, settings)
+    monkeypatch.setattr(blosc_huffman, "encode", None)
+    assert len(compress_bytes(values, settings)) < 1.0002 * len(by_zstd)
 
 
 @pytest.mark.parametrize(

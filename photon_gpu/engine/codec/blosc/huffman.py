@@ -38,7 +38,8 @@ def try_huffman(
 ) -> Trial | NDArray[np.uint8] | None:
     """Code a part of one block in 16 in both ways; return it if Huffman codes save 0.1 %, else None.
 
-    If zstd is as good and was tried on all data, its frame is returned.
+    If zstd is as good and was tried on all data, its frame is returned. Where nothing repeats, zstd 1 writes
+    Huffman codes, too, but fits them to more bytes at a time. Then no trial is needed, and it is empty.
     """
     size = compressor.blocksize
     if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size or not data.size:
@@ -47,6 +48,9 @@ def try_huffman(
     numbers = np.arange(min(count, 16) // 3, count, 16)
     length = min(size, _TRIAL_BYTES)
     blocks = [data[start : start + length] for start in (size * numbers).tolist()]
+    fits_better = compressor.clevel == 1 and len(blocks[0]) > _HUFFMAN_BLOCK
+    if fits_better and not any(map(_huffman().has_repeats, blocks)):
+        return Trial(_NO_NUMBERS, _NO_BYTES)
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     frame, by_zstd = split.run(
         lambda way: way(),
