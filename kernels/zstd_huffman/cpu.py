@@ -587,22 +587,19 @@ def has_repeats(data: NDArray[np.uint8]) -> bool:
     for i in range(0, data.size, step):
         counts[data[i]] += _COUNT
     common, latest = np.uint8(np.argmax(counts)), np.zeros(1 << _HASH_BITS, np.uint64)
-    seen, repeated, most = 0, 0, data.size >> 10
+    seen, repeated = 0, 0
     for begin in range(0, data.size - 71, 64):
         part, marks = data[begin : begin + 64], np.uint64(0)
         for i in range(64):
             marks |= np.uint64(part[i] == common) << np.uint64(i)
-        while marks:
+        if marks:
             after = np.uint64(begin) + trailing_zeros(marks) + _ONE
-            marks &= marks - _ONE
             word = load64(data, after) << _THREE_BYTES
-            place = word * _HASH >> _HASH_SHIFT
-            repeated += latest[place] == word
-            latest[place] = word
+            slot = word * _HASH >> _HASH_SHIFT
+            repeated += latest[slot] == word
+            latest[slot] = word
             seen += 1
-        if repeated > most:
-            return True
-    return repeated > seen >> 7
+    return repeated > seen >> 8
 
 
 @jit

@@ -225,19 +225,20 @@ def most_blosc_bytes(size: int, length: int, block: int) -> int:
 def has_repeats(data: NDArray[np.uint8]) -> bool:
     """Return whether five bytes often occur again, so that a search for matches may shorten ``data``.
 
-    The five bytes after each occurrence of a common byte are looked up among those seen before, by a hash.
-    It is often if more than one in 128 of them, or one in 1024 of all bytes, were seen.
+    The five bytes after the first common byte of each 64 are looked up among those seen before, by a hash.
+    It is often if more than one in 256 were seen.
     """
     text, latest = data.tobytes(), dict.fromkeys(range(1 << _HASH_BITS), 0)
     common = np.bincount(data[:: max(data.size >> 12, 1)], minlength=SYMBOLS).argmax()
-    looked_at = np.flatnonzero(data[: max(data.size - 8, 0) // 64 * 64] == common) + 1
+    is_common = data[: max(data.size - 8, 0) // 64 * 64].reshape(-1, 64) == common
+    parts = np.flatnonzero(is_common.any(axis=1))
     repeated = 0
-    for at in looked_at.tolist():
+    for at in (64 * parts + is_common[parts].argmax(axis=1) + 1).tolist():
         word = int.from_bytes(text[at : at + 5], "little") << 24
-        place = (word * _HASH & (1 << 64) - 1) >> 64 - _HASH_BITS
-        repeated += latest[place] == word
-        latest[place] = word
-    return repeated > data.size >> 10 or repeated > len(looked_at) >> 7
+        slot = (word * _HASH & (1 << 64) - 1) >> 64 - _HASH_BITS
+        repeated += latest[slot] == word
+        latest[slot] = word
+    return bool(repeated > len(parts) >> 8)
 
 
 def encode_blosc(
