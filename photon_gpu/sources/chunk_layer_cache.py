@@ -22,6 +22,7 @@ _MEMORY_BYTES = 256 << 20
 _DISK_BYTES = 4 << 30
 _PIECE_BYTES = 32 << 20
 _FREE_SHARE = 0.9  # of the free disk space that a layer may take
+_SHORT = 16  # Frames of a layer up to which single frames are read alone: decoding it again costs little.
 
 
 class ChunkLayerCache:
@@ -89,7 +90,8 @@ class ChunkLayerCache:
             first, last = self._range(number)
             a, b = max(start, first), min(stop, last)
             out = frames[a - start : b - start]
-            layer = None if (a, b) == (first, last) and number not in self._layers else self._layer(number)
+            alone = (a, b) == (first, last) or (stop - start == 1 and last - first <= _SHORT)
+            layer = None if alone and number not in self._layers else self._layer(number)
             if layer is None:
                 for piece in self._pieces:
                     out[(slice(None), *piece)] = self._read_box((slice(a, b), *piece))

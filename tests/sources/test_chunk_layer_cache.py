@@ -57,6 +57,15 @@ def test_whole_layers_are_not_kept():
     assert counted.reads.max() == 2  # nothing was kept, nothing was copied
 
 
+def test_a_single_frame_of_a_short_layer_is_read_alone():
+    layers, counted = layers_of((100, 4, 4), (10, 4, 4))
+    np.testing.assert_array_equal(layers.read(37, 38), counted.array[37:38])
+    assert counted.reads.sum() == 4 * 4
+    layers.read(38, 42)
+    np.testing.assert_array_equal(layers.read(37, 38), counted.array[37:38])  # from the cached layer
+    assert counted.reads[37].max() == 2
+
+
 @pytest.mark.parametrize("memory_bytes", [3 * 512, 0], ids=["memory", "file"])
 def test_what_is_kept_is_bounded(monkeypatch, memory_bytes):
     """A layer has 512 bytes; three are kept."""
