@@ -17,7 +17,6 @@ from photon_gpu.writer.report import failed_rows, in_columns
 
 _MOST_NAMES = 10
 _TELL_SECONDS = 0.5
-_DESCRIBE_PAUSE = 20  # times as long as it took to pack the documents of the recording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +121,6 @@ def record(
     native = feed.dtype.newbyteorder("=")
     described = feed.recording
     recording = described if feed.axes is None else described.replace(axes=feed.axes)
-    describe_again = 0.0
     frames: dict[str, Any] = {"frame_shape": feed.frame_shape, "dtype": native, "recording": recording}
     if feed.attributes and settings is None:
         options["attributes"] = {**(options.get("attributes") or {}), **feed.attributes}
@@ -133,11 +131,9 @@ def record(
         batches = iter(feed)
         try:
             for batch in batches:
-                if feed.recording is not described and monotonic() > describe_again:
-                    began, described = monotonic(), feed.recording
+                if feed.recording is not described:
+                    described = feed.recording
                     live.describe(described)
-                    # The documents of thousands of files take long to pack.
-                    describe_again = monotonic() + _DESCRIBE_PAUSE * (monotonic() - began)
                 live.append(batch.frames, timestamp=batch.timestamps, metadata=batch.metadata)
                 if tell is not None and monotonic() - last_told > _TELL_SECONDS:
                     last_told = monotonic()

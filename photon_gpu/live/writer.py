@@ -34,7 +34,7 @@ from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.retrying import error_text
 from photon_gpu.live.state.status import LiveStatus
-from photon_gpu.recording import NOTHING, Recording
+from photon_gpu.recording import NOTHING, Document, Recording
 from photon_gpu.settings import RecordSettings, location
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
@@ -289,6 +289,7 @@ class LiveWriter:
                 self._journal, self._ledger, self._pipeline.buffers, self._spool.count
             )
         self._appending = threading.Lock()
+        self._saved_words: dict[str, Document] = {}  # documents in the spool
         self._abandoned = threading.Event()
         self._chunk: Chunk | None = None
         self._closed = False
@@ -495,22 +496,33 @@ class LiveWriter:
     def describe(self, recording: Recording) -> None:
         """Replace the documents of the recording; they are stored with the chunks that follow.
 
-        Call it before the frames that they belong to. A spool keeps them until they are stored.
+        Call it before the frames that they belong to: then no kill loses the documents of acknowledged
+        frames. They are in the spool when this returns, or in the store before the frames are acknowledged.
 
         Parameters
         ----------
         recording : Recording
             Only its documents are read: other fields were stored when the recording began.
         """
-        data = source_metadata.pack(self._without_times(recording))
-        if data is None:
+        recording = self._without_times(recording)
+        if not recording.documents:
             return
-        if self._spool is not None:
-            try:
-                self._spool.save_words(data)
-            except OSError as error:  # frames matter more
-                self._ledger.note_trouble(f"source metadata are not in the spool yet: {error_text(error)}")
-        self._pipeline.replace_words(data)
+        with self._appending:
+            if self._spool is not None:
+                try:
+                    self._save_words(self._spool, recording.documents)
+                except OSError as error:  # frames matter more
+                    self._ledger.note_trouble(
+                        f"source metadata are not in the spool yet: {error_text(error)}"
+                    )
+            self._pipeline.replace_words(recording)
+
+    def _save_words(self, spool: Spool, documents: tuple[Document, ...]) -> None:
+        """Save the documents that the spool does not have."""
+        added = tuple(one for one in documents if self._saved_words.get(one.name) != one)
+        if (data := source_metadata.pack(Recording(documents=added))) is not None:
+            spool.add_words(data)
+            self._saved_words.update((one.name, one) for one in added)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
+import pytest
 import tifffile
 
 import photon_gpu as pg
 from photon_gpu.live.feeds import SourceFeed
 from photon_gpu.live.session import record
+from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.watch import WatchFeed
 from photon_gpu.recording import Document, Recording
+from photon_gpu.recording_file import unpack
 from photon_gpu.store.marker import MARKER
 from tests.support.tiff_files import make_movie, write_scanimage
 
@@ -127,20 +134,65 @@ def test_words_of_files_that_came_before_a_kill_are_kept(tmp_path):
     assert result.source_metadata["b.tif/tiff/Software"].text == "rig 4" and pg.verify(killed).ok
 
 
-def test_words_of_each_file_of_a_folder_are_stored_while_it_is_recorded(tmp_path, monkeypatch):
-    folder = tmp_path / "watched"
+KILLED = """
+import os, signal, sys, threading, time
+import photon_gpu as pg
+from photon_gpu.live.session import record
+from photon_gpu.live.watch import WatchFeed
+from photon_gpu.store import source_metadata
+
+folder, store, durability = sys.argv[1:]
+recordings, pack, begin = [], source_metadata.pack, pg.LiveWriter.__init__
+
+
+def packed(recording):
+    time.sleep(0.01 * len(recording.documents))  # as for thousands of files
+    return pack(recording)
+
+
+def begun(self, *args, **options):
+    begin(self, *args, **options)
+    recordings.append(self)
+
+
+def kill():
+    while not recordings or recordings[0].acknowledged < 72:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+source_metadata.pack, pg.LiveWriter.__init__ = packed, begun
+threading.Thread(target=kill, daemon=True).start()
+options = {"layout": "lossless", "noise": pg.NoiseModel(), "check": False, "chunk_frames": 24}
+feed = WatchFeed(folder, settle_seconds=0.05, idle_seconds=60)
+record(feed, store, durability=durability, publish_seconds=0.0, **options)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills by a signal")
+@pytest.mark.parametrize("durability", ["frame", "chunk"])
+def test_a_kill_loses_no_words_of_files_whose_frames_are_acknowledged(tmp_path, durability):
+    folder, store = tmp_path / "watched", tmp_path / "run.zarr"
     folder.mkdir()
     for number in range(3):
         scanimage(folder / f"run_{number}.tif", first=24 * number)
-    described = []
-    whole = pg.LiveWriter.describe
+    arguments = [str(folder), str(store), durability]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], timeout=300, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert pg.recover(store).frames == 72
+    kept = set(pg.open(store).source_metadata)
+    assert {f"run_{number}.tif/tiff/ImageDescription" for number in (1, 2)} < kept
+    assert "tiff/ImageDescription" in kept and pg.verify(store).ok
 
-    def seen(self, recording):
-        described.append(len(recording.documents))
-        return whole(self, recording)
 
-    monkeypatch.setattr(pg.LiveWriter, "describe", seen)
-    monkeypatch.setattr("photon_gpu.live.session._DESCRIBE_PAUSE", 0)
-    record(WatchFeed(folder, settle_seconds=0.05, idle_seconds=0.3), tmp_path / "run.zarr", **SETTINGS)
-    assert described == sorted(set(described)) and len(described) == 2
-    assert pg.verify(tmp_path / "run.zarr").ok
+def test_the_spool_keeps_the_words_of_each_file_once(tmp_path, monkeypatch):
+    folder, saved = tmp_path / "watched", []
+    folder.mkdir()
+    for number in range(3):
+        scanimage(folder / f"run_{number}.tif", first=24 * number)
+    monkeypatch.setattr(Spool, "add_words", lambda self, data: saved.append(unpack(data, "spool")))
+    feed = WatchFeed(folder, settle_seconds=0.05, idle_seconds=0.3)
+    record(feed, tmp_path / "run.zarr", durability="frame", **SETTINGS)
+    names = [document.name for words in saved for document in words.documents]
+    assert len(saved) == 2 and len(names) == len(set(names)) > 2
+    assert set(names) == set(pg.open(tmp_path / "run.zarr").source_metadata)

@@ -23,6 +23,7 @@ from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.filling_chunks import Buffers, Chunk
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import error_text
+from photon_gpu.recording import Recording
 from photon_gpu.store import metadata
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
@@ -181,9 +182,9 @@ class Pipeline:
         finally:
             limit.cancel()
 
-    def replace_words(self, data: bytes) -> None:
-        """Store new source metadata with the next manifest; call it before :meth:`finish`."""
-        self._publisher.replace_words(data)
+    def replace_words(self, recording: Recording) -> None:
+        """Store the documents of a recording with the next manifest; call it before :meth:`finish`."""
+        self._publisher.replace_words(recording)
 
     def stop(self) -> None:
         """Stop all threads."""

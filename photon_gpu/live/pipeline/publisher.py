@@ -14,12 +14,14 @@ from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, error_text
+from photon_gpu.recording import Recording
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import MARKER, Claim, read_marker
 from photon_gpu.store.ome_zarr.live_chunks import RecordedShards
 from photon_gpu.store.storage import Storage
 
 _PATIENCE_SECONDS = 5.0
+_PACKING_PAUSE = 20  # times as long as it took to pack source metadata that change
 
 
 class Publisher:
@@ -67,7 +69,9 @@ class Publisher:
         self._files = dict(files)
         self._failed_check = failed_check
         self._attributes_stored = False  # in their current form; an earlier run may have stored others
-        self._words: bytes | None = None  # source metadata that replace the initial ones
+        self._words: Recording | None = None  # its documents replace the initial ones
+        self._packed: tuple[Recording | None, bytes | None] = (None, None)
+        self._packing_seconds = 0.0
         self._stored_words: bytes | None = None
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
@@ -86,13 +90,29 @@ class Publisher:
         if failed is not None:
             self._failed_check, self._attributes_stored = failed, False
 
-    def replace_words(self, data: bytes) -> None:
-        """Store these source metadata with the next manifest; call it before :meth:`complete`."""
-        self._words = data
+    def replace_words(self, recording: Recording) -> None:
+        """Store these documents with the next manifest; call it before :meth:`complete`.
+
+        Chunks that are sent later are published with them, or after them.
+        """
+        self._words = recording
+
+    def _packed_words(self) -> bytes | None:
+        """Return the source metadata that replace the initial ones, packed; None if there are none."""
+        if (recording := self._words) is not None and recording is not self._packed[0]:
+            began = monotonic()
+            self._packed = recording, source_metadata.pack(recording)
+            self._packing_seconds = monotonic() - began
+        return self._packed[1]
+
+    def _pause(self) -> float:
+        """Least seconds to the next publication: the documents of thousands of files take long to pack."""
+        packed = self._words is self._packed[0]
+        return self._interval if packed else max(self._interval, _PACKING_PAUSE * self._packing_seconds)
 
     def _store_words(self, texts: dict[str, bytes]) -> None:
         """Store source metadata that were replaced; the manifest does not list them meanwhile."""
-        words = self._words
+        words = self._packed_words()
         if words is None or words is self._stored_words:
             return
         self._files.pop(source_metadata.NAME, None)
@@ -117,19 +137,20 @@ class Publisher:
         texts = {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array}
         self._again(lambda: self._shards.join(self._files, last=True))
         meanwhile = dict(self._files)
-        if self._words is not None:
-            self._files[source_metadata.NAME] = manifest.entry(self._words)
+        words = self._packed_words()
+        if words is not None:
+            self._files[source_metadata.NAME] = manifest.entry(words)
             meanwhile.pop(source_metadata.NAME, None)
         index = self._shards.manifest(self._files, texts)
 
         def write() -> None:
             self._check_claim()
-            if not self._attributes_stored or self._words is not None:
+            if not self._attributes_stored or words is not None:
                 # Like ``.zarray``, this file changes, so the manifest does not list it yet.
                 self._storage.write(manifest.NAME, manifest.pack(meanwhile))
                 self._storage.write(metadata.ATTRIBUTES, attributes)
-            if self._words is not None:
-                self._storage.write(source_metadata.NAME, self._words)
+            if words is not None:
+                self._storage.write(source_metadata.NAME, words)
             self._storage.write(manifest.NAME, index)
             self._storage.write(metadata.ATTRIBUTES, attributes)
             self._storage.write(metadata.ARRAY, array)
@@ -158,11 +179,10 @@ class Publisher:
                 with self._ledger.changed:
                     while not (chunks := self._ledger.publishable()) and not self.patience.stopping.is_set():
                         self._ledger.changed.wait()
-                    due = last + self._interval
                     while (
                         not self._finishing
                         and not self.patience.stopping.is_set()
-                        and (rest := due - monotonic()) > 0
+                        and (rest := last + self._pause() - monotonic()) > 0
                     ):
                         self._ledger.changed.wait(rest)
                     chunks = self._ledger.publishable()

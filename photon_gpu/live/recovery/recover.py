@@ -43,6 +43,7 @@ from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending, remove_rests, without_facts
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.state.filling_chunks import Chunk
+from photon_gpu.recording import Document, Recording
 from photon_gpu.settings import AUTO, location
 from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
@@ -339,15 +340,22 @@ class _Recovery:
         return self._report(state, state.total - seen, pipeline.lines)
 
     def _restore_words(self, pipeline: Pipeline, state: Survey) -> None:
-        """Store the source metadata that the spool keeps, which are newer than those in the store."""
-        if (words := self._spool.words()) is None:
+        """Store the source metadata that the spool keeps, beside those in the store."""
+        documents: dict[str, Document] = {}
+        for path in self._spool.words():
+            try:
+                added = source_metadata.unpack(path.read_bytes(), str(path)).documents
+            except CorruptDataError as error:
+                state.notes.append(f"source metadata of files recorded last are lost: {error}")
+            else:
+                documents |= {document.name: document for document in added}
+        if not documents:
             return
-        try:
-            source_metadata.unpack(words, str(self._spool.folder))
-        except CorruptDataError as error:
-            state.notes.append(f"source metadata of the files recorded last are lost: {error}")
-        else:
-            pipeline.replace_words(words)
+        with suppress(FileNotFoundError, CorruptDataError):
+            stored = source_metadata.unpack(self._storage.read(source_metadata.NAME), self._storage.url)
+            documents = {document.name: document for document in stored.documents} | documents
+        recording = Recording(documents=tuple(documents.values()))
+        pipeline.replace_words(source_metadata.fitting(recording))
 
     def _attributes(self, state: Survey) -> dict[str, Any]:
         """Return the caller's attributes without those that only earlier releases accepted."""

@@ -25,15 +25,15 @@ VERSION = 1
 RECORDING, ENCODING, LOCK = "recording.json", "encoding.json", "lock"
 FINISHED = "finished.json"
 """Name of ``recording.json`` once every frame is in the store and the spool is being removed."""
-WORDS = "source_metadata.zip"
 _CHUNK_HEAD = struct.Struct("<4sIIQIQ")
 _CHUNK_MAGIC = b"PHSP"
 _NAME = re.compile(r"-\d{8}T\d{6}-[0-9a-f]{8}$")
 """End of the name of a recording's folder."""
 _KEPT_NAME = re.compile(r"chunk-(\d{10})")
 _STORED_NAME = re.compile(r"stored-(\d{10})(\.copy)?")
+_WORDS_NAME = re.compile(r"source_metadata(-\d{10})?\.zip")
 _OWN = re.compile(
-    rf"{LOCK}|{re.escape(FINISHED)}|{re.escape(WORDS)}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
+    rf"{LOCK}|{re.escape(FINISHED)}|{_WORDS_NAME.pattern}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
     rf"|{_KEPT_NAME.pattern}|{_STORED_NAME.pattern}|{SEGMENT_NAME.pattern}|{SPARE_NAME.pattern}"
 )
 
@@ -53,6 +53,7 @@ class Spool:
         self._lock: FileLock | None = None
         self._encoding: dict[str, Any] | None = None  # not on disk yet
         self._count: AcknowledgedCount | None = None
+        self._words_count = 0
         self._hold()
 
     @classmethod
@@ -137,16 +138,14 @@ class Spool:
             settings["array"].encode(), settings["attributes"].encode(), str(self.folder)
         )
 
-    def save_words(self, data: bytes) -> None:
-        """Save source metadata that the store does not have yet."""
-        durable.write_file(str(self.folder / WORDS), data)
+    def add_words(self, data: bytes) -> None:
+        """Save source metadata that the store does not have yet, beside those that were saved before."""
+        durable.write_file(str(self.folder / f"source_metadata-{self._words_count:010d}.zip"), data)
+        self._words_count += 1
 
-    def words(self) -> bytes | None:
-        """Return the source metadata that were saved last; None if they never changed."""
-        try:
-            return (self.folder / WORDS).read_bytes()
-        except FileNotFoundError:
-            return None
+    def words(self) -> list[Path]:
+        """Return the files of source metadata, in the order in which they were saved."""
+        return sorted(path for path in self.folder.iterdir() if _WORDS_NAME.fullmatch(path.name))
 
     def save_chunk(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
         """Save an encoded chunk that the store did not accept, with its frame records."""

@@ -25,7 +25,7 @@ from photon_gpu.errors import (
 )
 from photon_gpu.live import LiveConfig, pending
 from photon_gpu.live.spool import checked_json
-from photon_gpu.live.spool.spool import RECORDING, WORDS, Spool
+from photon_gpu.live.spool.spool import RECORDING, Spool
 from photon_gpu.recording import Document, Recording
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import MARKER
@@ -444,7 +444,7 @@ def test_source_metadata_described_before_a_kill_are_recovered_or_named_as_lost(
     assert pg.verify(tmp_path / "m.zarr").ok
 
     live = killed(tmp_path / "n.zarr", tmp_path / "spool", frames=3)
-    (Path(live.spool) / WORDS).write_bytes(b"PK, and the rest is gone")
+    (Path(live.spool) / "source_metadata.zip").write_bytes(b"PK, and the rest is gone")
     assert any("source metadata" in note and "lost" in note for note in pg.recover(tmp_path / "n.zarr").notes)
 
 
