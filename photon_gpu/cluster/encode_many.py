@@ -22,7 +22,7 @@ from photon_gpu.errors import BatchError, InvalidInputError
 from photon_gpu.settings import EncodeSettings, checked_noise, flag, progress_call, whole_number
 from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import SourceOptions, SourceRequest
+from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
 from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.ome_zarr.storage import in_container
 from photon_gpu.store.storage import Storage

@@ -13,7 +13,7 @@ from typing import Any
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.multifile.find import is_list_of_paths
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import SourceRequest
+from photon_gpu.sources.select.open_options import SourceRequest
 
 _MOST_OPEN = 16
 _LARGEST_PICKLE = 1 << 20

@@ -33,8 +33,8 @@ from photon_gpu.settings import bounded_number, one_of, whole_number
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.alternation import alternation
-from photon_gpu.sources.select.options import SourceOptions, SourceRequest
+from photon_gpu.sources.select.detect_alternation import alternation
+from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
 from photon_gpu.sources.select.selected import Selected, by_channel
 
 _SIGMAS = 1.96

@@ -23,7 +23,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import lost_note
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import OpenOptions
+from photon_gpu.sources.select.open_options import OpenOptions
 from photon_gpu.sources.truncated import with_truncation
 from photon_gpu.store import source_metadata
 

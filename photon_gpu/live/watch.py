@@ -20,7 +20,7 @@ from photon_gpu.settings import bounded_number, location
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.multifile.numbering import channel_of, listed_names, natural_key
 from photon_gpu.sources.open import open_in_order
-from photon_gpu.sources.select.options import SELECTION, OpenOptions
+from photon_gpu.sources.select.open_options import SELECTION, OpenOptions
 from photon_gpu.store import source_metadata
 
 _LOOK_SECONDS = 0.1

@@ -23,7 +23,7 @@ from photon_gpu.sources.multifile.find import MovieFiles, find_files, is_list_of
 from photon_gpu.sources.multifile.joined import JoinedSource
 from photon_gpu.sources.multifile.numbering import order_files
 from photon_gpu.sources.select.axes import letters
-from photon_gpu.sources.select.options import SELECTION, OpenOptions, SourceRequest, split_options
+from photon_gpu.sources.select.open_options import SELECTION, OpenOptions, SourceRequest, split_options
 from photon_gpu.sources.select.selected import selected
 
 __all__ = ["Source", "check_movie", "open_source"]

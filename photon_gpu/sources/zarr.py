@@ -22,8 +22,8 @@ from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
-from photon_gpu.sources.ome_zarr import choose_image, full_resolution, is_image
-from photon_gpu.sources.select.dimension_names import zarr_axes
+from photon_gpu.sources.ome_zarr_image import choose_image, full_resolution, is_image
+from photon_gpu.sources.select.stored_dimension_names import zarr_axes
 
 ATTRIBUTES = "zarr/attributes.json"
 """Document of the attributes of an array."""

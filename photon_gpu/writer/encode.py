@@ -26,7 +26,7 @@ from photon_gpu.recording import Recording
 from photon_gpu.settings import EncodeSettings, checked_noise, progress_call, tell_stage
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import SourceOptions, SourceRequest
+from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
 from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim

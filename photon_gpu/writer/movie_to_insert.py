@@ -16,7 +16,7 @@ from photon_gpu.progress_bar import Progress
 from photon_gpu.settings import EncodeSettings, checked_noise, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import UrlOptions
+from photon_gpu.sources.select.open_options import UrlOptions
 
 _OPEN = "compact"
 """Layout until the column sets it; this one allows the most settings."""

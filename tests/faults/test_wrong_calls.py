@@ -16,7 +16,7 @@ import photon_gpu as pg
 import photon_gpu.live
 from photon_gpu.live import SourceFeed, WatchFeed
 from photon_gpu.reader.export import export
-from photon_gpu.sources.select.options import OpenOptions
+from photon_gpu.sources.select.open_options import OpenOptions
 from photon_gpu.tools import cost
 from photon_gpu.tools.profiling.preset_for_camera import Camera
 from tests.support.fuzz_counts import count

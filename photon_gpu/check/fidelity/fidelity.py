@@ -28,7 +28,7 @@ from photon_gpu.reader.open import open as open_movie
 from photon_gpu.settings import bounded_number, flag, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import SourceOptions
+from photon_gpu.sources.select.open_options import SourceOptions
 from photon_gpu.sources.select.selected import by_axis
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.storage import Storage

@@ -30,7 +30,7 @@ from photon_gpu.progress_bar import Progress
 from photon_gpu.settings import progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import SourceOptions
+from photon_gpu.sources.select.open_options import SourceOptions
 from photon_gpu.store import frame_records, manifest, source_metadata
 from photon_gpu.store.chunk_check import decode_whole, proves_itself
 from photon_gpu.store.chunk_grid import chunk_number

@@ -246,7 +246,7 @@ class FeedOptions(PartOptions):
 
 def for_source(src: str, texts: Sequence[str] | None) -> dict[str, Any]:
     """Return the values of ``--source-option`` as keywords for :func:`photon_gpu.open_source`."""
-    from photon_gpu.sources.select.options import SourceOptions
+    from photon_gpu.sources.select.open_options import SourceOptions
 
     values = pairs(texts, "--source-option")
     if not is_remote(src):

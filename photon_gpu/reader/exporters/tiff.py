@@ -16,7 +16,7 @@ from photon_gpu.reader.exporters.ome_part import ome_of_part
 from photon_gpu.reader.exporters.tiff_pages import PageForm, page_runs, tags_of_pages, write_pages
 from photon_gpu.recording import Recording
 from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, ROI_GROUPS, scanimage_header
-from photon_gpu.sources.tiff.tags import DESCRIPTION, Tags, from_documents
+from photon_gpu.sources.tiff.metadata_tags import DESCRIPTION, Tags, from_documents
 
 _COUNTING = re.compile(r"ImageJ=|shape=|\{|<\?xml|<(\w+:)?OME\b")
 """Beginnings of descriptions that state the number of pages, so that they fit only the whole file."""

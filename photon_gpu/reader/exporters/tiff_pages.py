@@ -13,8 +13,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.sources.tiff.metadata_tags import ASCII, Tags
 from photon_gpu.sources.tiff.page_chain import NBYTES
-from photon_gpu.sources.tiff.tags import ASCII, Tags
 
 _FORMATS = {"u": 1, "i": 2, "f": 3}
 _SHORT, _LONG, _LONG8 = 3, 4, 16

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.sources.raw import suite2p, thorimage
+from photon_gpu.sources.raw import suite2p_ops, thorimage_xml
 from photon_gpu.sources.raw.flat import RawSource, frame_shape
 from photon_gpu.sources.truncated import ERROR, keep_whole_frames
 
@@ -50,27 +50,29 @@ def open_raw(
         if shape is None or dtype is None:
             raise InvalidInputError(f"{path}: raw frames need both shape= and dtype=")
         return RawSource(path, frame_shape(shape, str(path)), dtype, offset_bytes, truncated=truncated)
-    if (experiment_path := path.with_name(thorimage.EXPERIMENT)).exists() and path.suffix.lower() == ".raw":
-        experiment = thorimage.read_experiment(experiment_path)
+    if (
+        experiment_path := path.with_name(thorimage_xml.EXPERIMENT)
+    ).exists() and path.suffix.lower() == ".raw":
+        experiment = thorimage_xml.read_experiment(experiment_path)
         movie = DescribedRawSource(path, experiment.frame_shape, "<u2", offset_bytes, truncated=truncated)
         experiment.check_frames(movie.shape[0], str(path))
         movie.recording, movie.remark = experiment.recording(), experiment.note(movie.shape[0])
         movie.stated_planes = experiment.planes
         return movie
-    if (ops_path := path.with_name(suite2p.OPS)).exists():
-        ops = suite2p.read_ops(ops_path)
-        size = suite2p.frame_shape(ops, ops_path)
-        movie = DescribedRawSource(path, size, suite2p.DTYPE, offset_bytes, truncated=truncated)
-        promised = suite2p.promised_frames(ops)
+    if (ops_path := path.with_name(suite2p_ops.OPS)).exists():
+        ops = suite2p_ops.read_ops(ops_path)
+        size = suite2p_ops.frame_shape(ops, ops_path)
+        movie = DescribedRawSource(path, size, suite2p_ops.DTYPE, offset_bytes, truncated=truncated)
+        promised = suite2p_ops.promised_frames(ops)
         if promised is not None and movie.shape[0] < promised:
-            problem = f"{suite2p.OPS} says {promised} frames"
+            problem = f"{suite2p_ops.OPS} says {promised} frames"
             movie.truncation = keep_whole_frames(str(path), problem, movie.shape[0], promised, truncated)
-        movie.recording = suite2p.recording(ops)
+        movie.recording = suite2p_ops.recording(ops)
         return movie
     raise InvalidInputError(
         f"{path}: the size of its raw frames is unknown: give shape=(HEIGHT, WIDTH) and dtype=, and "
-        f"offset_bytes= if a header comes first. Beside it, {thorimage.EXPERIMENT} (ThorImage) or "
-        f"{suite2p.OPS} (suite2p) is read as well"
+        f"offset_bytes= if a header comes first. Beside it, {thorimage_xml.EXPERIMENT} (ThorImage) or "
+        f"{suite2p_ops.OPS} (suite2p) is read as well"
     )
 
 

@@ -21,7 +21,7 @@ from photon_gpu.sources.tiff.page_plan import SegmentMap, difference, plan_movie
 from photon_gpu.sources.tiff.promised_frames import more_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.reader import TiffSource
-from photon_gpu.sources.tiff.scanimage import Header, first_frame_number
+from photon_gpu.sources.tiff.scanimage_interleaving import Header, first_frame_number
 from photon_gpu.sources.truncated import ERROR, KEEP, being_written
 
 _PROGRESS_FILES = 64

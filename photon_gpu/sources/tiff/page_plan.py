@@ -27,11 +27,11 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.select.axes import frame_axis
-from photon_gpu.sources.tiff.ome_files import COMPANION, OmePlanes, metadata_file, planes_in_files
+from photon_gpu.sources.tiff.find_ome_xml import COMPANION, OmePlanes, metadata_file, planes_in_files
 from photon_gpu.sources.tiff.page_chain import Chain, Cut, Directories, Page, read_whole_pages
 from photon_gpu.sources.tiff.promised_frames import more_pages, named_outside
 from photon_gpu.sources.tiff.rawfile import RawFile
-from photon_gpu.sources.tiff.scanimage import DROP, KEEP, Header, interleaving
+from photon_gpu.sources.tiff.scanimage_interleaving import DROP, KEEP, Header, interleaving
 from photon_gpu.sources.truncated import refuse
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"

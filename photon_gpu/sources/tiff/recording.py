@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, read_blocks
+from photon_gpu.sources.tiff.metadata_tags import DESCRIPTION, SOFTWARE, Tags, read_tags, to_documents
 from photon_gpu.sources.tiff.page_plan import SegmentMap
-from photon_gpu.sources.tiff.tags import DESCRIPTION, SOFTWARE, Tags, read_tags, to_documents
 
 _XRESOLUTION, _YRESOLUTION, _MICROMANAGER = 282, 283, 51123
 _SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}

@@ -27,7 +27,7 @@ from photon_gpu.settings import (
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import SourceOptions
+from photon_gpu.sources.select.open_options import SourceOptions
 from photon_gpu.tools.choice.analyses import BuiltIn, OwnAnalyses, Results, same_results
 from photon_gpu.tools.choice.changes import Change, compare
 from photon_gpu.tools.choice.redraw import redraw, scene

@@ -28,7 +28,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.settings import PRESETS, EncodeSettings, progress_call
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.select.options import SourceOptions, SourceRequest
+from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
 from photon_gpu.store.storage import Storage
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.tools.profiling.measurement import STAGES, Measured

@@ -166,7 +166,7 @@ def test_workers_record_frames_that_their_source_lacks(tmp_path, movie, cut):
     from photon_gpu.cluster.work import prepare
     from photon_gpu.cluster.worker_sources import travelling
     from photon_gpu.settings import EncodeSettings
-    from photon_gpu.sources.select.options import SourceRequest
+    from photon_gpu.sources.select.open_options import SourceRequest
     from photon_gpu.store.claim import Claim
     from photon_gpu.store.destination import destination
 

@@ -11,7 +11,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.reader.export import export
 from photon_gpu.reader.exporters.tiff_pages import write_pages
-from photon_gpu.sources.tiff.tags import Tags
+from photon_gpu.sources.tiff.metadata_tags import Tags
 from tests.support.tiff_files import make_movie, write_scanimage
 
 MOVIE = make_movie((24, 8, 10), dtype="uint16")

@@ -13,7 +13,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.tiff.page_plan import lead_axes, plan_movie
 from photon_gpu.sources.tiff.reader import TiffSource
-from photon_gpu.sources.tiff.scanimage import scanimage_channels
+from photon_gpu.sources.tiff.scanimage_interleaving import scanimage_channels
 from tests.support.tiff_files import OME, make_movie, write_tiff, write_two_files
 
 

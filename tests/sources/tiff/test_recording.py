@@ -10,9 +10,9 @@ import tifffile
 
 import photon_gpu as pg
 from photon_gpu.recording import Recording
+from photon_gpu.sources.tiff.metadata_tags import Tags, from_documents, read_tags, to_documents
 from photon_gpu.sources.tiff.page_chain import read_chain
 from photon_gpu.sources.tiff.rawfile import RawFile
-from photon_gpu.sources.tiff.tags import Tags, from_documents, read_tags, to_documents
 from tests.support.tiff_files import make_movie, write_tiff
 
 MOVIE = make_movie((12, 8, 10), dtype="uint16")

@@ -8,7 +8,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.array import ArraySource
-from photon_gpu.sources.select.alternation import alternation
+from photon_gpu.sources.select.detect_alternation import alternation
 
 RANDOM = np.random.default_rng(5)
 
