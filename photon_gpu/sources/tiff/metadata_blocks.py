@@ -12,8 +12,14 @@ FRAME_DATA, ROI_GROUPS = "scanimage/FrameData.txt", "scanimage/RoiGroups.json"
 _SCANIMAGE_MAGIC = 117637889
 _SCANIMAGE_AT = 16
 _MICROMANAGER_INDEX, _MICROMANAGER_SUMMARY = 54773648, 2355492
-_MICROMANAGER = {"DisplaySettings": (16, 483765892, 347834724), "Comments": (24, 99384722, 84720485)}
+_INDEX_MAP = "IndexMap.bin"
+_MICROMANAGER = {
+    _INDEX_MAP: (8, _MICROMANAGER_INDEX, 3453623),
+    "DisplaySettings.json": (16, 483765892, 347834724),
+    "Comments.json": (24, 99384722, 84720485),
+}
 """Byte in the header that points to a block, its signature there, and the signature of the block."""
+_INDEX_ENTRY_NBYTES = 20  # channel, slice, frame, position, and where the page begins: u32 each
 _LARGEST = 1 << 28
 
 
@@ -54,20 +60,19 @@ def _micromanager(file: RawFile) -> list[Document]:
     if (index, summary) != (_MICROMANAGER_INDEX, _MICROMANAGER_SUMMARY):
         return []
     documents = []
-    blocks = {"Summary": (40, nbytes)}
+    blocks = {"Summary.json": (40, nbytes)}
     for name, (at, names, begins) in _MICROMANAGER.items():
         number, offset = struct.unpack_from(order + "II", header, at)
         if number == names and 0 < offset <= file.size - 8:
             first, count = struct.unpack(order + "II", file.read(offset, 8))
             if first == begins:
-                blocks[name] = offset + 8, count
+                blocks[name] = offset + 8, count * (_INDEX_ENTRY_NBYTES if name == _INDEX_MAP else 1)
     for name, (offset, count) in blocks.items():
         if 0 < count <= _LARGEST:
             try:
                 data = bytes(file.read(offset, count))
             except CorruptDataError:
                 continue  # in files of MicroManager the last blocks are often cut off
-            documents.append(
-                Document(name=f"micromanager/{name}.json", media_type="application/json", data=data)
-            )
+            media_type = "application/octet-stream" if name == _INDEX_MAP else "application/json"
+            documents.append(Document(name=f"micromanager/{name}", media_type=media_type, data=data))
     return documents

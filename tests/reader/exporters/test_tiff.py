@@ -244,22 +244,33 @@ def test_what_a_tiff_cannot_say_is_named(tmp_path):
 def test_blocks_of_micromanager_are_kept_and_what_a_tiff_does_not_get_back_is_named(tmp_path):
     summary = b'{"MicroManagerVersion": "2.0", "Channels": 1}'
     at = 40 + len(summary)
+    index = np.arange(5 * len(MOVIE), dtype="<u4").tobytes()  # five numbers for each page
     blocks = {
-        "DisplaySettings": (483765892, 347834724, b'[{"Color": 1}]'),
-        "Comments": (99384722, 84720485, b'{"Summary": "mouse 7"}'),
+        "IndexMap.bin": (54773648, 3453623, len(MOVIE), index),
+        "DisplaySettings.json": (483765892, 347834724, 14, b'[{"Color": 1}]'),
+        "Comments.json": (99384722, 84720485, 22, b'{"Summary": "mouse 7"}'),
     }
-    pointers, data = [struct.pack("<II", 54773648, 0)], b""
-    for pointer, begin, text in blocks.values():
+    pointers, data = [], b""
+    for pointer, begin, count, content in blocks.values():
         pointers.append(struct.pack("<II", pointer, at + len(data)))
-        data += struct.pack("<II", begin, len(text)) + text
+        data += struct.pack("<II", begin, count) + content
     header = b"".join((*pointers, struct.pack("<II", 2355492, len(summary)), summary, data))
     with (tmp_path / "source.tif").open("wb") as file:
         write_pages(file, MOVIE, len(MOVIE), Tags(pages=len(MOVIE)), header=header, big=False)
+    with pytest.raises(pg.PhotonError, match="data from byte 8 on"):  # their places are not kept
+        pg.encode(
+            tmp_path / "source.tif",
+            tmp_path / "movie.zarr",
+            layout="lossless",
+            as_pages=True,
+            check="full",
+            delete_source=True,
+        )
     pg.encode(tmp_path / "source.tif", tmp_path / "movie.zarr", layout="lossless", as_pages=True)
     movie = pg.open(tmp_path / "movie.zarr")
     assert movie.source_metadata["micromanager/Summary.json"].data == summary
-    for name, (_, _, text) in blocks.items():
-        assert movie.source_metadata[f"micromanager/{name}.json"].data == text
-    report = export(movie, tmp_path / "back.tif")
-    assert any("not written back: micromanager/Summary.json" in note for note in report.notes)
+    for name, (*_, content) in blocks.items():
+        assert movie.source_metadata[f"micromanager/{name}"].data == content
+    (note,) = export(movie, tmp_path / "back.tif").notes
+    assert note.startswith("not written back: micromanager/Summary.json, micromanager/IndexMap.bin")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "back.tif"), MOVIE)
