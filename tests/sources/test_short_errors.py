@@ -67,7 +67,9 @@ def test_an_error_stays_short_and_says_what_to_do(tmp_path, make, shape):
 
 def test_what_is_no_movie_is_refused_in_short(tmp_path):
     (tmp_path / "x.xyz").write_bytes(b"nothing")
-    for obj in (tmp_path / "x.xyz", None, tmp_path):
+    page = tmp_path / f"{'a rather long name ' * 3}.tif"
+    tifffile.imwrite(page, np.zeros((1024, 1024), "uint8"), photometric="minisblack")
+    for obj in (tmp_path / "x.xyz", None, page, tmp_path):
         with pytest.raises(PhotonError) as error:
             open_source(obj)
         assert len(str(error.value).replace(str(tmp_path), "")) <= 300

@@ -573,8 +573,8 @@ class _Planner:
             return self.in_file_order(tif, (1,), "t")
         raise SingleImageError(
             f"{self.path}: the TIFF holds one page, an image of shape {keyframe.shape}; a movie has axes "
-            "(T, ..., H, W), so add the time axis: pass as_pages=True for a movie of one frame, "
-            "or give the array as image[np.newaxis]. Of many numbered files give the folder, a glob or a list"
+            "(T, ..., H, W): pass as_pages=True for a movie of one frame, or give image[np.newaxis]. "
+            "Of many numbered files give the folder, a glob or a list"
         )
 
     def none(self, number: int) -> list[_Listed]:
