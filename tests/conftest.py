@@ -51,7 +51,7 @@ SLOW = (
 
 
 # Every error of these tests is short, with paths of realistic length (tests/support/short_errors.py).
-SHORT_ERRORS = ("tests/sources/",)
+SHORT_ERRORS = ("tests/sources/", "tests/store/")
 
 short_errors.watch()
 
