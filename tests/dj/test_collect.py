@@ -466,7 +466,7 @@ def test_what_was_asked_wrongly(lab, dj):
         lab.collect(stores=["x"])
     with pytest.raises(ReferencesUnknownError, match="no schema 'nowhere'"):
         collect("nowhere")
-    with pytest.raises(InvalidInputError, match="0 or more"):
+    with pytest.raises(InvalidInputError, match="grace_hours is -1; a number from 0"):
         lab.collect(grace_hours=-1)
     dj.config.stores["imaging"]["partition_pattern"] = "{i}"
     with pytest.raises(InvalidInputError, match="partition_pattern"):
