@@ -30,6 +30,8 @@ class RawSource(ArraySource):
         Bytes before the first frame.
     truncated : {"error", "keep"}
         What to do if the file does not end with a frame.
+    remedy : str
+        What else the user can do about such a file: the options that say where frames begin and end.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class RawSource(ArraySource):
         offset: int = 0,
         *,
         truncated: str = ERROR,
+        remedy: str = "",
     ) -> None:
         name = str(path)
         check_truncated(truncated)
@@ -69,8 +72,7 @@ class RawSource(ArraySource):
         frames, rest = divmod(max(size, 0), frame)
         if rest or not frames:
             problem = f"{rest:,} of the {frame:,} bytes of a frame {frame_shape} {stored} follow"
-            other = "give the right shape=, dtype= and offset_bytes="
-            self.truncation = keep_whole_frames(name, problem, frames, None, truncated, other=other)
+            self.truncation = keep_whole_frames(name, problem, frames, None, truncated, other=remedy)
         array = np.memmap(path, stored, "r", offset, (frames, *frame_shape))
         super().__init__(array, name=name, path=path)
 

@@ -10,6 +10,8 @@ from photon_gpu.sources.raw import suite2p_ops, thorimage_xml
 from photon_gpu.sources.raw.flat import RawSource, frame_shape
 from photon_gpu.sources.truncated import ERROR, keep_whole_frames
 
+_REMEDY = "give the right shape=, dtype= and offset_bytes="
+
 
 class DescribedRawSource(RawSource):
     """Raw frames, with a remark from the file that describes them."""
@@ -49,12 +51,15 @@ def open_raw(
     if shape is not None or dtype is not None:
         if shape is None or dtype is None:
             raise InvalidInputError(f"{path}: raw frames need both shape= and dtype=")
-        return RawSource(path, frame_shape(shape, str(path)), dtype, offset_bytes, truncated=truncated)
+        stated_shape = frame_shape(shape, str(path))
+        return RawSource(path, stated_shape, dtype, offset_bytes, truncated=truncated, remedy=_REMEDY)
     if (
         experiment_path := path.with_name(thorimage_xml.EXPERIMENT)
     ).exists() and path.suffix.lower() == ".raw":
         experiment = thorimage_xml.read_experiment(experiment_path)
-        movie = DescribedRawSource(path, experiment.frame_shape, "<u2", offset_bytes, truncated=truncated)
+        movie = DescribedRawSource(
+            path, experiment.frame_shape, "<u2", offset_bytes, truncated=truncated, remedy=_REMEDY
+        )
         experiment.check_frames(movie.shape[0], str(path))
         movie.recording, movie.remark = experiment.recording(), experiment.note(movie.shape[0])
         movie.stated_planes = experiment.planes
@@ -62,7 +67,9 @@ def open_raw(
     if (ops_path := path.with_name(suite2p_ops.OPS)).exists():
         ops = suite2p_ops.read_ops(ops_path)
         size = suite2p_ops.frame_shape(ops, ops_path)
-        movie = DescribedRawSource(path, size, suite2p_ops.DTYPE, offset_bytes, truncated=truncated)
+        movie = DescribedRawSource(
+            path, size, suite2p_ops.DTYPE, offset_bytes, truncated=truncated, remedy=_REMEDY
+        )
         promised = suite2p_ops.promised_frames(ops)
         if promised is not None and movie.shape[0] < promised:
             problem = f"{suite2p_ops.OPS} says {promised} frames"

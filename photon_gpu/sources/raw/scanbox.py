@@ -51,7 +51,8 @@ class ScanboxSource(Source):
         info_path = Path(path).with_suffix(".mat")
         info = _read_info(info_path, self.name)
         shape, rate = _layout(info, info_path)
-        self._frames: RawSource | None = RawSource(path, shape, "<u2", truncated=truncated)
+        remedy = f"check the size of frames in {info_path.name}"
+        self._frames: RawSource | None = RawSource(path, shape, "<u2", truncated=truncated, remedy=remedy)
         self.truncation = self._frames.truncation
         total, height, width, channels = self._frames.shape
         self.dtype = self._frames.dtype
