@@ -36,8 +36,8 @@ from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.movie_folder import MovieFolder
-from photon_gpu.store.ome_zarr.pyramid import is_level_file
-from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
+from photon_gpu.store.ome_zarr.pyramid_levels import is_level_file
+from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise, ome_zarr
 from photon_gpu.writer.encode import beside_files, finish

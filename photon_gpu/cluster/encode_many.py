@@ -24,7 +24,7 @@ from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
 from photon_gpu.store.destination import check_target, destination
-from photon_gpu.store.ome_zarr.storage import in_container
+from photon_gpu.store.ome_zarr.zarr2_view import in_container
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.ome_zarr import check_options

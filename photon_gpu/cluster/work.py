@@ -31,7 +31,7 @@ from photon_gpu.store import source_metadata
 from photon_gpu.store.claim import read_marker
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
-from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
+from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise, ome_zarr
 from photon_gpu.writer.auto_noise import Settled

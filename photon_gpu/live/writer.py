@@ -40,7 +40,7 @@ from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.frame_records import Record, check
-from photon_gpu.store.ome_zarr.storage import in_container, recorded
+from photon_gpu.store.ome_zarr.zarr2_view import in_container, recorded
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import beside_files
 from photon_gpu.writer.ome_zarr import check_container

@@ -39,7 +39,7 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
 from photon_gpu.store.movie_folder import MovieFolder
-from photon_gpu.store.ome_zarr.storage import refuse_ome_zarr
+from photon_gpu.store.ome_zarr.zarr2_view import refuse_ome_zarr
 from photon_gpu.store.storage import Storage
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".h5", ".hdf5", ".nwb", ".zarr")

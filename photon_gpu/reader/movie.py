@@ -34,7 +34,7 @@ from photon_gpu.settings import one_of
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
-from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
+from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.store.storage import Storage, read_required
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from photon_gpu.reader.follow import FollowedMovie
 from photon_gpu.reader.movie import Movie
 from photon_gpu.settings import flag
 from photon_gpu.store import metadata
-from photon_gpu.store.ome_zarr.storage import movie_storage
+from photon_gpu.store.ome_zarr.zarr2_view import movie_storage
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
 

@@ -32,7 +32,7 @@ from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.movie_files import DECODER, decoder_program
-from photon_gpu.store.ome_zarr.storage import in_container
+from photon_gpu.store.ome_zarr.zarr2_view import in_container
 from photon_gpu.store.source_metadata import with_recording
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise, ome_zarr

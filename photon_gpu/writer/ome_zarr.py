@@ -17,9 +17,9 @@ from photon_gpu.sources.base import Source
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.ome_zarr.averages import Averages, Run
 from photon_gpu.store.ome_zarr.metadata import group_json, ome_axes
-from photon_gpu.store.ome_zarr.pyramid import Pyramid, check_pyramid
+from photon_gpu.store.ome_zarr.pyramid_levels import Pyramid, check_pyramid
 from photon_gpu.store.ome_zarr.shards import ShardGrid
-from photon_gpu.store.ome_zarr.storage import SUFFIX, OmeZarrStorage
+from photon_gpu.store.ome_zarr.zarr2_view import SUFFIX, OmeZarrStorage
 from photon_gpu.store.storage import Storage
 
 _DARK, _BRIGHT = 0.1, 99.9  # percentiles of one frame that the contrast limits lie at

@@ -17,7 +17,7 @@ from photon_gpu.errors import StoreExistsError
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import ARRAY, MARKER, Claim
 from photon_gpu.store.marker import alive
-from photon_gpu.store.ome_zarr.storage import movie_storage
+from photon_gpu.store.ome_zarr.zarr2_view import movie_storage
 from photon_gpu.store.storage import Storage
 
 

@@ -11,8 +11,8 @@ from photon_gpu.errors import PhotonError
 from photon_gpu.store import manifest
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.store.ome_zarr.pyramid import is_level_file
-from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, OmeZarrStorage
+from photon_gpu.store.ome_zarr.pyramid_levels import is_level_file
+from photon_gpu.store.ome_zarr.zarr2_view import ARRAY_JSON, GROUP_JSON, OmeZarrStorage
 from photon_gpu.store.storage import Storage
 
 

@@ -14,8 +14,8 @@ from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.ome_zarr.averages import Averages
 from photon_gpu.store.ome_zarr.metadata import array_json
-from photon_gpu.store.ome_zarr.pyramid import shards_with
-from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, LEVEL, OmeZarrStorage
+from photon_gpu.store.ome_zarr.pyramid_levels import shards_with
+from photon_gpu.store.ome_zarr.zarr2_view import ARRAY_JSON, GROUP_JSON, LEVEL, OmeZarrStorage
 
 
 def stored_metadata(storage: OmeZarrStorage, index: Manifest) -> dict[str, bytes]:

@@ -49,7 +49,7 @@ from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
-from photon_gpu.store.ome_zarr.storage import movie_storage, recorded
+from photon_gpu.store.ome_zarr.zarr2_view import movie_storage, recorded
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind, put_back
 from photon_gpu.writer.auto_noise import KEY

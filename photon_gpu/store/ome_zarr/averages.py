@@ -17,7 +17,7 @@ from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.store import manifest
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.ome_zarr.metadata import level_json
-from photon_gpu.store.ome_zarr.pyramid import Pyramid
+from photon_gpu.store.ome_zarr.pyramid_levels import Pyramid
 from photon_gpu.store.ome_zarr.shards import pack_index
 from photon_gpu.store.storage import Storage
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording, axis_names
-from photon_gpu.store.ome_zarr.pyramid import level_entry
+from photon_gpu.store.ome_zarr.pyramid_levels import level_entry
 from photon_gpu.store.ome_zarr.shards import ShardGrid
 
 OME_VERSION = "0.5"

@@ -18,7 +18,7 @@ from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import PhotonWarning, StoreExistsError
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
-from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
+from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.writer import scheduler
 from tests.support.camera import CAMERA, camera_movie
 

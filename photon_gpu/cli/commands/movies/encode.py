@@ -80,7 +80,7 @@ def encode(
     """
     import_numba()
     from photon_gpu.store.destination import destination
-    from photon_gpu.store.ome_zarr.storage import in_container
+    from photon_gpu.store.ome_zarr.zarr2_view import in_container
     from photon_gpu.writer.encode import encode_with
 
     settings = options.settings()

@@ -13,7 +13,7 @@ from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.recording import Recording
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.chunk_grid import chunk_number
-from photon_gpu.store.ome_zarr.pyramid import levels_in
+from photon_gpu.store.ome_zarr.pyramid_levels import levels_in
 from photon_gpu.writer.report import in_columns
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.settings import RecordSettings
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
-from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
+from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.writer import ome_zarr as writer
 from tests.support.camera import CAMERA, camera_movie
 

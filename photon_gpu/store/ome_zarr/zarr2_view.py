@@ -25,7 +25,7 @@ from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.marker import MARKER, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.store.ome_zarr.grids import (
+from photon_gpu.store.ome_zarr.find_shard_grid import (
     grid_of,
     grid_of_manifest,
     grid_of_marker,
@@ -33,7 +33,7 @@ from photon_gpu.store.ome_zarr.grids import (
     shards_of_manifest,
 )
 from photon_gpu.store.ome_zarr.metadata import array_json, folder_files, load
-from photon_gpu.store.ome_zarr.pyramid import (
+from photon_gpu.store.ome_zarr.pyramid_levels import (
     PYRAMID,
     Pyramid,
     is_level_file,

@@ -10,7 +10,7 @@ from typing import Any
 from photon_gpu.store import manifest, source_metadata
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.ome_zarr.metadata import array_json, group_json, ome_axes
-from photon_gpu.store.ome_zarr.storage import ARRAY_JSON, GROUP_JSON, SUFFIX, OmeZarrStorage
+from photon_gpu.store.ome_zarr.zarr2_view import ARRAY_JSON, GROUP_JSON, SUFFIX, OmeZarrStorage
 from photon_gpu.store.storage import Storage
 
 Entries = Mapping[str, Sequence[Any]]

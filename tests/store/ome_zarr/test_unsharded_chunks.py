@@ -14,7 +14,7 @@ import zarr
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.ome_zarr import shards
-from photon_gpu.store.ome_zarr.storage import OmeZarrStorage
+from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from tests.support.camera import CAMERA, camera_movie
 
 VALUES = camera_movie(75, 17, 23)
