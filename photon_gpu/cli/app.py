@@ -90,7 +90,7 @@ COMMANDS = {
         "photon-gpu recover finishes a recording that had begun",
     ),
     "watch": Command(
-        "photon_gpu.cli.commands.recording.watch",
+        "photon_gpu.cli.commands.recording.watch_folder",
         "Record the TIFFs that arrive in a folder as one movie.",
         "photon-gpu recover finishes a recording that had begun",
     ),

@@ -11,7 +11,8 @@ from typing import Any
 from photon_gpu.check import failed_checks
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, lines_of
-from photon_gpu.cluster.work import (
+from photon_gpu.cluster.worker_sources import Frames, travelling
+from photon_gpu.cluster.worker_tasks import (
     Job,
     Prepared,
     Written,
@@ -20,7 +21,6 @@ from photon_gpu.cluster.work import (
     write_levels_of,
     writing,
 )
-from photon_gpu.cluster.worker_sources import Frames, travelling
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages

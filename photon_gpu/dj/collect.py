@@ -20,7 +20,6 @@ from typing import Any
 
 from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.database_marks import refusal, take_over
-from photon_gpu.dj.databases import every_database, identify
 from photon_gpu.dj.references import (
     References,
     ReferencesUnknownError,
@@ -30,6 +29,7 @@ from photon_gpu.dj.references import (
     wait_for_writers,
 )
 from photon_gpu.dj.row import LOCK
+from photon_gpu.dj.server_databases import every_database, identify
 from photon_gpu.dj.stored_movies import SchemaFolder, StoredMovie, modified
 from photon_gpu.errors import InvalidInputError, StoreUnavailableError
 from photon_gpu.settings import bounded_number

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from photon_gpu.dj.databases import Identity, identify
+from photon_gpu.dj.server_databases import Identity, identify
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.store.storage import Storage, store_errors
 

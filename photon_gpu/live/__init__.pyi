@@ -4,11 +4,11 @@ from .feeds import GrowingFile as GrowingFile
 from .feeds import PacedFeed as PacedFeed
 from .feeds import RawFeed as RawFeed
 from .feeds import SourceFeed as SourceFeed
-from .ome_stream import FrameStream as FrameStream
+from .ome_writers_stream import FrameStream as FrameStream
+from .record_feed import RecordReport as RecordReport
+from .record_feed import record as record
 from .recovery.recover import RecoverReport as RecoverReport
 from .recovery.recover import recover as recover
-from .session import RecordReport as RecordReport
-from .session import record as record
 from .spool.spool import pending as pending
 from .state.config import LiveConfig as LiveConfig
 from .state.status import LiveStatus as LiveStatus

@@ -9,7 +9,7 @@ from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.encode import EncodeOptions
 from photon_gpu.cli.options.record import RecordOptions
 from photon_gpu.cli.options.running import Json
-from photon_gpu.cli.options.store import is_remote
+from photon_gpu.cli.options.stored_movie import is_remote
 from photon_gpu.cli.options.values import pairs
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError

@@ -11,8 +11,8 @@ import pytest
 
 from photon_gpu.dj import collect, record, stores
 from photon_gpu.dj.database_marks import MARK
-from photon_gpu.dj.databases import every_database, identify
 from photon_gpu.dj.references import ReferencesUnknownError, find_references
+from photon_gpu.dj.server_databases import every_database, identify
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from tests.support.dj_movies import RECORDING, check_rows, files, poisson

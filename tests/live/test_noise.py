@@ -102,7 +102,7 @@ def test_a_kill_before_the_estimate_loses_nothing(tmp_path):
 
 def test_the_report_of_a_recording_has_the_warnings(tmp_path):
     from photon_gpu.live import PacedFeed
-    from photon_gpu.live.session import record
+    from photon_gpu.live.record_feed import record
 
     feed = PacedFeed(pg.open_source(of("CCD", frames=40)[0]), frames_per_second=None, frames=40)
     with pytest.warns(pg.PhotonWarning):

@@ -15,7 +15,7 @@ import tifffile
 
 import photon_gpu as pg
 from photon_gpu.live.feeds import SourceFeed
-from photon_gpu.live.session import record
+from photon_gpu.live.record_feed import record
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.watch import WatchFeed
 from photon_gpu.recording import Document, Recording
@@ -137,7 +137,7 @@ def test_words_of_files_that_came_before_a_kill_are_kept(tmp_path):
 KILLED = """
 import os, signal, sys, threading, time
 import photon_gpu as pg
-from photon_gpu.live.session import record
+from photon_gpu.live.record_feed import record
 from photon_gpu.live.watch import WatchFeed
 from photon_gpu.store import source_metadata
 

@@ -9,7 +9,7 @@ import typer
 
 from photon_gpu.cli.options.encode import EncodeOptions, LayoutOption, Preset
 from photon_gpu.cli.options.noise import NoiseFrom
-from photon_gpu.cli.options.store import StorageOption, read_storage_options
+from photon_gpu.cli.options.stored_movie import StorageOption, read_storage_options
 from photon_gpu.cli.options.values import read_number
 from photon_gpu.errors import InvalidInputError
 

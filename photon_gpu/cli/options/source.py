@@ -12,7 +12,7 @@ import typer
 from photon_gpu import file_types
 from photon_gpu.cli import console
 from photon_gpu.cli.options.running import RUNNING
-from photon_gpu.cli.options.store import is_remote
+from photon_gpu.cli.options.stored_movie import is_remote
 from photon_gpu.cli.options.values import pairs, read_whole
 from photon_gpu.errors import InvalidInputError
 

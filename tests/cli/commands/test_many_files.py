@@ -163,8 +163,8 @@ def test_functions_take_many_files_and_folders(tmp_path, movie, pages):
 
 def test_workers_record_frames_that_their_source_lacks(tmp_path, movie, cut):
     """Workers of a cluster open the source; the process that publishes the movie never sees it."""
-    from photon_gpu.cluster.work import prepare
     from photon_gpu.cluster.worker_sources import travelling
+    from photon_gpu.cluster.worker_tasks import prepare
     from photon_gpu.settings import EncodeSettings
     from photon_gpu.sources.select.open_options import SourceRequest
     from photon_gpu.store.claim import Claim

@@ -9,7 +9,7 @@ import photon_gpu as pg
 from photon_gpu.cli.commands.recording import record as record_command
 from photon_gpu.cli.options.source import FeedOptions, ReadOptions
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.live.session import record
+from photon_gpu.live.record_feed import record
 from photon_gpu.live.watch import WatchFeed
 from tests.support.tiff_files import write_tiff
 

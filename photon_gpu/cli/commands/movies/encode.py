@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_gpu.cli import console
-from photon_gpu.cli.numba_import import import_numba
+from photon_gpu.cli.fast_numba_import import import_numba
 from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.encode import EncodeOptions
 from photon_gpu.cli.options.running import RUNNING, Debug, Json
 from photon_gpu.cli.options.source import Sources, TimedReadOptions
-from photon_gpu.cli.options.store import (
+from photon_gpu.cli.options.stored_movie import (
     Destination,
     Overwrite,
     StorageOption,

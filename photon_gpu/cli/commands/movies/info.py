@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.cli import console
 from photon_gpu.cli.console import spoken
 from photon_gpu.cli.options.running import Debug, Json
-from photon_gpu.cli.options.store import MovieArgument, StorageOption, read_storage_options
+from photon_gpu.cli.options.stored_movie import MovieArgument, StorageOption, read_storage_options
 from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.recording import Recording
 from photon_gpu.sources.truncated import truncation_note

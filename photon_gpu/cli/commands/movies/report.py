@@ -11,7 +11,7 @@ from photon_gpu.cli import console
 from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.running import Debug, Json, Workers
 from photon_gpu.cli.options.source import ReadOptions, Sources
-from photon_gpu.cli.options.store import MovieArgument, StorageOption, read_storage_options
+from photon_gpu.cli.options.stored_movie import MovieArgument, StorageOption, read_storage_options
 from photon_gpu.errors import InvalidInputError
 
 

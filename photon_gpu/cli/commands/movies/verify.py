@@ -8,7 +8,7 @@ import typer
 
 from photon_gpu.cli import console
 from photon_gpu.cli.options.running import Debug, Json, Workers
-from photon_gpu.cli.options.store import MovieArgument, StorageOption, read_storage_options
+from photon_gpu.cli.options.stored_movie import MovieArgument, StorageOption, read_storage_options
 
 
 def verify(

@@ -9,7 +9,7 @@ import typer
 from photon_gpu.cli import console
 from photon_gpu.cli.options.noise import TriedGain, TriedOffset, TriedVariance, noise_model
 from photon_gpu.cli.options.running import Debug, Json
-from photon_gpu.cli.options.store import StorageOption, read_storage_options
+from photon_gpu.cli.options.stored_movie import StorageOption, read_storage_options
 from photon_gpu.cli.options.values import read_number, read_whole
 
 

@@ -14,7 +14,7 @@ from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.record import RecordOptions
 from photon_gpu.cli.options.running import Debug, Json
 from photon_gpu.cli.options.source import FeedOptions
-from photon_gpu.cli.options.store import Destination
+from photon_gpu.cli.options.stored_movie import Destination
 from photon_gpu.cli.options.values import read_number, read_whole
 from photon_gpu.errors import InvalidInputError
 
@@ -82,7 +82,7 @@ def record(
       photon-gpu record scan.raw run.zarr --durability frame --spool /fast
       photon-gpu record simulate run.zarr --rate 30 --frames 900
     """
-    from photon_gpu.live.session import record as record_feed
+    from photon_gpu.live.record_feed import record as record_feed
 
     with _feed(src, shape, dtype, rate, reads, idle_seconds) as feed, console.status_line() as tell:
         return record_feed(feed, dst, tell=tell, **options.for_writer(dst))

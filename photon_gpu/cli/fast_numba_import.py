@@ -1,4 +1,4 @@
-"""Import Numba for a command."""
+"""Import Numba without SciPy's linear algebra, which takes a tenth of a short command."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.live.ome_stream import FrameStream
+from photon_gpu.live.ome_writers_stream import FrameStream
 
 MOVIE = np.random.default_rng(0).poisson(20, (12, 16, 24)).astype("uint16")
 

@@ -11,7 +11,7 @@ from photon_gpu.cli.options.dataclass_options import grouped
 from photon_gpu.cli.options.record import RecordOptions
 from photon_gpu.cli.options.running import Debug, Json
 from photon_gpu.cli.options.source import ReadOptions
-from photon_gpu.cli.options.store import Destination
+from photon_gpu.cli.options.stored_movie import Destination
 from photon_gpu.cli.options.values import read_number
 
 
@@ -56,7 +56,7 @@ def watch(
     For example:
       photon-gpu watch /data/today run.zarr --gain 100 --offset 92 --idle-seconds 60
     """
-    from photon_gpu.live.session import record
+    from photon_gpu.live.record_feed import record
     from photon_gpu.live.watch import WatchFeed
 
     feed = WatchFeed(
