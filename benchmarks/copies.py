@@ -27,7 +27,7 @@ from benchmarks.clock import interleaved, machine
 from benchmarks.compare import sized
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.store import manifest
 
 _HOME = str(Path(pg.__file__).parent)

@@ -27,7 +27,7 @@ from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.codec.sqrt_quantize import root_of
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.store.durable import replacing
 
 

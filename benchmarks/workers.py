@@ -33,7 +33,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 
 COLUMNS = (
     "date",

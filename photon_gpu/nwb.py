@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.reader.depth_last_channel import ImageSeries
 from photon_gpu.reader.exporters.hdf5 import compression, frame_chunks
 from photon_gpu.reader.exporters.nwb import imaging_plane, nwb_name, quiet, series_times
-from photon_gpu.reader.image_series import ImageSeries
 from photon_gpu.reader.movie import Movie
 
 

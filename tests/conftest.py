@@ -23,7 +23,7 @@ SLOW = (
     "tests/decoder/test_photon_decode.py::test_reads_any_model",
     "tests/dj/",
     "tests/docs/",
-    "tests/engine/codec/test_random_access.py",
+    "tests/engine/codec/test_partial_decode.py",
     "tests/engine/gpu/",
     "tests/engine/layouts/test_label_blocks.py::test_compiled_calls_decode_like_the_reference",
     "tests/engine/runtime/test_pool.py::test_interrupted_while_it_is_submitted",

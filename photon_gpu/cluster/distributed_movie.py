@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from photon_gpu.check import failed_checks
+from photon_gpu.check import warn_failed_checks
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, lines_of
 from photon_gpu.cluster.worker_sources import Frames, travelling
@@ -129,13 +129,13 @@ class MovieOnCluster:
                 stored = sum(size for size, _ in [*files.values(), *levels.values()])
                 lines = lines_of(layout, blocks, ready.shape[0])
                 refuse_inexact(storage.url, lines)
-                failed_checks.warn(storage.url, lines, stacklevel=1)
+                warn_failed_checks.warn(storage.url, lines, stacklevel=1)
                 attributes = with_lost(ready.settled.attributes, ready.lost)
                 attributes = with_truncation(attributes, ready.truncation)
                 if ready.truncation is not None:
                     ready.truncation.refuse_growth()
                 notes.append(truncation_note(attributes))
-                failed = failed_checks.to_keep(lines)
+                failed = warn_failed_checks.to_keep(lines)
                 texts = metadata.texts(ready.shape, ready.chunk, layout, attributes, failed)
                 stored += finish(claim, texts, files, stages, beside=beside_files(ready.recording, settings))
                 seconds = time.perf_counter() - start

@@ -19,8 +19,8 @@ from photon_gpu.cluster.worker_sources import Frames
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Split, parallel
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording

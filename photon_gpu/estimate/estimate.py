@@ -18,7 +18,7 @@ from photon_gpu.estimate.clipped_dark import clipped_dark
 from photon_gpu.estimate.cross_checks.fixed_pattern import Undiluted, undiluted
 from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
-from photon_gpu.estimate.cross_checks.rank import missing_rank
+from photon_gpu.estimate.cross_checks.noise_rank import missing_rank
 from photon_gpu.estimate.cross_checks.spectrum import noise_spectrum
 from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stretched
 from photon_gpu.estimate.curve import Correlation, Curve

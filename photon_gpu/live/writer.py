@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.check import failed_checks
+from photon_gpu.check import warn_failed_checks
 from photon_gpu.check.fidelity.report_lines import ReportLine
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -318,7 +318,7 @@ class LiveWriter:
     @property
     def failed(self) -> tuple[str, ...]:
         """Names of the failed lines of the check; empty until the recording is closed."""
-        return tuple(line.name for line in failed_checks.failing(self.checks))
+        return tuple(line.name for line in warn_failed_checks.failing(self.checks))
 
     def append(self, frames: Any, *, timestamp: Any = None, metadata: Any = None, wait: bool = True) -> int:
         """Append one frame or a batch of frames. Several threads may call this.
@@ -431,7 +431,7 @@ class LiveWriter:
             self._ledger.fail(error)  # wakes threads that wait until their frames are in the journal
             error.add_note(self._whereabouts(self._ledger.frames_in))
             raise
-        failed_checks.warn(self.url, self.checks, stacklevel=2)
+        warn_failed_checks.warn(self.url, self.checks, stacklevel=2)
         self._on_finished()
         self._ledger.tell()
 

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import chunk
-from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
+from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 
 
 def encode(values: NDArray, encoding: Encoding) -> NDArray[np.uint8]:

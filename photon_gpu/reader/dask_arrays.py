@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.chunk_part import STABILIZED
+from photon_gpu.engine.codec.requested_part import STABILIZED
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
 from photon_gpu.reader.movie_protocol import Readable
 from photon_gpu.recording import axis_names

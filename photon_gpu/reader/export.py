@@ -20,15 +20,15 @@ from typing import IO, Any
 import numpy as np
 
 from photon_gpu.engine.codec.blosc import Compressor
-from photon_gpu.engine.codec.chunk_part import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.requested_part import STABILIZED
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.reader.exporters.export_job import Job
+from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.reader.exporters.hdf5 import check_stored_chunks, compression_name, write_hdf5
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff

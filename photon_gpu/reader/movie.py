@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.layouts.sealed_frames import SealedFrames
@@ -26,9 +26,9 @@ from photon_gpu.engine.runtime.pool import Calls, Pool, Split, parallel, split_c
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, ChunkCache
-from photon_gpu.reader.counts_array import Counts
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.reader.movie_html import movie_html
+from photon_gpu.reader.original_units_view import Counts
 from photon_gpu.recording import NOTHING, Document, Recording
 from photon_gpu.settings import one_of
 from photon_gpu.store import manifest, metadata, source_metadata

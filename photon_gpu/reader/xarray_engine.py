@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
-from photon_gpu.engine.codec.chunk_part import STABILIZED
+from photon_gpu.engine.codec.requested_part import STABILIZED
 from photon_gpu.reader.dask_arrays import UNITS, xarray_labels
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie

@@ -25,8 +25,8 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
 from photon_gpu.engine.model.clipping import NO_CLIPPING, clipping_levels
 from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, entropy, information_kept
-from photon_gpu.engine.runtime.crc import crc32
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import AUTO, EncodeSettings

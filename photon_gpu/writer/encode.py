@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from photon_gpu.check import failed_checks
+from photon_gpu.check import warn_failed_checks
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
@@ -303,8 +303,8 @@ def encode_with(
                     with stages.timed("check"):
                         lines = checker.finish(scheduler.files)
                     # Warn before the movie is published: if the warning is an error, nothing is kept.
-                    failed_checks.warn(storage.url, lines, stacklevel=3)
-                    if failed := failed_checks.to_keep(lines):
+                    warn_failed_checks.warn(storage.url, lines, stacklevel=3)
+                    if failed := warn_failed_checks.to_keep(lines):
                         texts = metadata.texts(
                             movie.shape, scheduler.chunk, layout, settled.attributes, failed
                         )

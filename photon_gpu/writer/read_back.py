@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.failed_checks import tally
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
+from photon_gpu.check.warn_failed_checks import tally
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.engine.layouts.base import Layout
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.errors import CorruptDataError, PhotonWarning, StoreExistsError
 from photon_gpu.sources.base import Source

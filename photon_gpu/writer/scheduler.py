@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Pool, Split
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.base import Source

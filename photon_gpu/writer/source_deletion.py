@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.recording import Document
 from photon_gpu.sources.base import Source

@@ -11,7 +11,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, ChunkSample
 from photon_gpu.engine.layouts.compact import Compact
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live import FrameStream
 from photon_gpu.live.recovery.recover import recover

@@ -13,7 +13,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.frame_check import FrameCheck
 

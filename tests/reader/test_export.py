@@ -12,7 +12,7 @@ import zarr
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.reader.export import _CLASSIC_TIFF_BYTES, ExportReport, _is_big, export
-from photon_gpu.reader.exporters.export_job import Job
+from photon_gpu.reader.exporters.frames_to_export import Job
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 SHAPES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from photon_gpu.tools.profiling.measurement import Measured
+from photon_gpu.tools.profiling.measured_combination import Measured
 
 
 def measured(**changes):

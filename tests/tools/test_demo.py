@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 import photon_gpu.tools.demo
-from photon_gpu.engine.codec.chunk_part import STABILIZED
+from photon_gpu.engine.codec.requested_part import STABILIZED
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import noise_floor_bits
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu.engine.codec.chunk_part import ChunkPart
+from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.errors import CorruptDataError, InvalidInputError, NoiseContradictionError, PhotonWarning
 
 LAYOUTS = ("plain", "compact", "lossless")

@@ -16,7 +16,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import PRESETS, EncodeSettings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from photon_gpu.check.failed_checks import tally
 from photon_gpu.check.fidelity.figure_data import FidelityFacts
 from photon_gpu.check.fidelity.figures import STATUS, svg
 from photon_gpu.check.fidelity.report_lines import ReportLine
+from photon_gpu.check.warn_failed_checks import tally
 
 _GROUPS = (
     ("Is it the right model and step?", ("noise_model", "snr", "information", "efficiency")),

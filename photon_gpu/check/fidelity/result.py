@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from photon_gpu.check.failed_checks import tally
 from photon_gpu.check.fidelity.figure_data import Pictures
 from photon_gpu.check.fidelity.figures import overview
 from photon_gpu.check.fidelity.html_page import page
 from photon_gpu.check.fidelity.report_lines import ReportLine, verdict
+from photon_gpu.check.warn_failed_checks import tally
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing

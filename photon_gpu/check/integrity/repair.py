@@ -24,7 +24,7 @@ from photon_gpu.check.integrity.result import Problem, Verification
 from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.settings import progress_call

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.requested_part import ChunkPart, Values
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import missing_package
 

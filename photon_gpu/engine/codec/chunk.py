@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.agreement import check_agreement
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.codec.chunk_plan import ChunkPlan
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
@@ -23,11 +21,13 @@ from photon_gpu.engine.codec.header import (
     identity,
     unpack,
 )
+from photon_gpu.engine.codec.header_check import check_agreement
 from photon_gpu.engine.codec.predictors import MIX, NAMES, kernel_weights, rates
 from photon_gpu.engine.codec.quantize import extent
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.codec.residual_bands import SEGMENT, Memory, Places, Writer, from_planes, new_bytes
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Stages

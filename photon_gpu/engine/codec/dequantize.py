@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend, cpu_backend
-from photon_gpu.engine.codec.chunk_part import STABILIZED, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer
+from photon_gpu.engine.codec.requested_part import STABILIZED, Values
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu_decode

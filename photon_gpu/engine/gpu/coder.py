@@ -15,13 +15,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
 from photon_gpu.engine.codec.chunk import Opened, decode
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.codec.chunk_plan import ChunkPlan, quantizer_for
 from photon_gpu.engine.codec.dequantize import Render, beyond_tables, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.gpu.device_bands import bands, banks, extent, first_where, in_banks, predict, restore
 from photon_gpu.engine.gpu.devices import chosen_devices
 from photon_gpu.engine.gpu.packing import bring_down, bring_up, check_unpacked, restored_here

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend, GpuCoder
 from photon_gpu.engine.codec.blosc import MAX_BYTES, Blocks
-from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent
+from photon_gpu.engine.codec.requested_part import ChunkPart, Values
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 

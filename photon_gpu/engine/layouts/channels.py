@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import Header, most_bytes, unpack
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.residual_bands import Memory, new_bytes
 from photon_gpu.engine.layouts.base import Layout, stored_rows
 from photon_gpu.engine.layouts.channel_payloads import ChannelTable, join, read_table, table_bytes
@@ -27,8 +27,8 @@ from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.lossless import Lossless
 from photon_gpu.engine.layouts.plain import Plain
 from photon_gpu.engine.layouts.sealed_frames import SealedFrames
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 

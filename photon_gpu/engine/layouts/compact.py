@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.chunk import decode, encode, encode_raw
-from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.chunk_plan import code_span
 from photon_gpu.engine.codec.encoding import filter_config
 from photon_gpu.engine.codec.header import Header, most_bytes, unpack
+from photon_gpu.engine.codec.partial_decode import decode_part, decode_rows
 from photon_gpu.engine.codec.quantize import Extent
-from photon_gpu.engine.codec.random_access import decode_part, decode_rows
+from photon_gpu.engine.codec.requested_part import ChunkPart, Values
 from photon_gpu.engine.codec.residual_bands import Memory, new_bytes
 from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.errors import CorruptDataError
 

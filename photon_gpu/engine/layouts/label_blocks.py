@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc import frame_blocks
-from photon_gpu.engine.codec.chunk_part import Values
 from photon_gpu.engine.codec.dequantize import sample_rows
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.requested_part import Values
 from photon_gpu.engine.model.clipped_code_table import MARKS, ClippedCodeTable
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.engine.runtime.scratch import scratch

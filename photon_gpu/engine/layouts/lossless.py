@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc import compress, compress_blocks, decompress_span
 from photon_gpu.engine.codec.blosc import decompress as open_frame
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.layouts.base import copied_to, stored_rows
 from photon_gpu.engine.layouts.sealed_frames import SealedFrames
 from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError
 
 

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span, frame_sizes
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.layouts.base import stored_rows
 from photon_gpu.engine.layouts.label_blocks import LabelDecoder
 from photon_gpu.engine.layouts.sealed_frames import SealedFrames
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.clipped_code_table import MARKS, ClippedCodeTable
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from photon_gpu.check import failed_checks
+from photon_gpu.check import warn_failed_checks
 from photon_gpu.check.fidelity.report_lines import ReportLine
 from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
@@ -163,7 +163,7 @@ class Pipeline:
             )
         if self._sample is not None:
             self.lines = self._sample.finish(frames, limit)
-            self._publisher.note_check(failed_checks.to_keep(self.lines))
+            self._publisher.note_check(warn_failed_checks.to_keep(self.lines))
         return self._complete(frames)
 
     def _complete(self, frames: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check import failed_checks
+from photon_gpu.check import warn_failed_checks
 from photon_gpu.check.fidelity.report_lines import ReportLine
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
@@ -336,7 +336,7 @@ class _Recovery:
         self._spool.remove()
         state.notes += pipeline.ledger.notes
         pipeline.ledger.tell()
-        failed_checks.warn(self._storage.url, pipeline.lines, stacklevel=3)
+        warn_failed_checks.warn(self._storage.url, pipeline.lines, stacklevel=3)
         return self._report(state, state.total - seen, pipeline.lines)
 
     def _restore_words(self, pipeline: Pipeline, state: Survey) -> None:
@@ -486,7 +486,7 @@ class _Recovery:
             doubtful=state.doubtful,
             discarded=self._discarded,
             notes=state.notes,
-            failed=tuple(line.name for line in failed_checks.failing(lines)),
+            failed=tuple(line.name for line in warn_failed_checks.failing(lines)),
             seconds=monotonic() - self._began,
         )
 

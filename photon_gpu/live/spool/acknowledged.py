@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.store import durable
 
 NAME = "acknowledged"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.store import durable
 from photon_gpu.store.frame_records import NOTHING, Record

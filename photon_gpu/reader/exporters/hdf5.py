@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.reader.exporters.export_job import Job
+from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.recording import Document
 from photon_gpu.store.metadata import CHANNELS
 

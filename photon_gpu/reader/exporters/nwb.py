@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.reader.exporters.export_job import Job
+from photon_gpu.reader.depth_last_channel import series_axes
+from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.reader.exporters.hdf5 import Target, compression, disk_errors, frame_chunks, refuse_special
-from photon_gpu.reader.image_series import series_axes
 from photon_gpu.recording import Recording
 
 _TWO_PHOTON = ("scanimage", "experiment.xml", "twophotonseries")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.reader.exporters import tiff_descriptions as descriptions
-from photon_gpu.reader.exporters.export_job import Job
-from photon_gpu.reader.exporters.ome_part import ome_of_part
+from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.ome_xml_subset import ome_of_part
 from photon_gpu.reader.exporters.tiff_pages import PageForm, page_runs, tags_of_pages, write_pages
 from photon_gpu.recording import Recording
 from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, ROI_GROUPS, scanimage_header

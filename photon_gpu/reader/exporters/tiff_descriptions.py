@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.reader.exporters.export_job import Job
+from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.recording import Recording
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")

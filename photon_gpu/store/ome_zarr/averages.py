@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc import Compressor, compress
-from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor

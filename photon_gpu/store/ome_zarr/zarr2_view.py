@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.store import durable, frame_records, manifest

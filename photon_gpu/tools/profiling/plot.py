@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from photon_gpu.tools.profiling.measurement import Measured
+    from photon_gpu.tools.profiling.measured_combination import Measured
     from photon_gpu.tools.profiling.profile import Profile
 
 _COLORS = {"compact": BLUE, "plain": ORANGE, "lossless": GREEN}
@@ -49,7 +49,7 @@ def pareto(measured: list[Measured]) -> list[Measured]:
 
 
 def _bars(axes: Axes, profile: Profile) -> None:
-    from photon_gpu.tools.profiling.measurement import STAGES
+    from photon_gpu.tools.profiling.measured_combination import STAGES
     from photon_gpu.tools.profiling.profile import WRITE_UNIT
 
     shown = [m for m in profile.measured if m.cores == profile.cores]

@@ -10,7 +10,7 @@ import numpy as np
 
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.tools.profiling.measurement import Measured
+from photon_gpu.tools.profiling.measured_combination import Measured
 
 HEADROOM = 1.5
 """How many times faster than the camera a recommended encoder must be."""

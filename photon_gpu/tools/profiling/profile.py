@@ -31,7 +31,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
 from photon_gpu.store.storage import Storage
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
-from photon_gpu.tools.profiling.measurement import STAGES, Measured
+from photon_gpu.tools.profiling.measured_combination import STAGES, Measured
 from photon_gpu.tools.profiling.preset_for_camera import Camera, cores_text
 from photon_gpu.tools.profiling.profiled_movie import Noise, Part, Repeated, corner, movie_for
 from photon_gpu.writer.encode import encode_with

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.engine.codec import chunk as coder
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor, fit
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Split

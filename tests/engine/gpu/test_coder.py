@@ -18,7 +18,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.engine import dispatch as backends
-from photon_gpu.engine.codec.chunk_part import ChunkPart
+from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.errors import (
     BackendUnavailableError,
     CorruptDataError,

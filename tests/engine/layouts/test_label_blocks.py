@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from photon_gpu.engine.codec.blosc import Compressor
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import CorruptDataError
 
 SHAPE = (9, 70, 61)  # three blocks of 128 KiB, the last one short, whose ends are no ends of frames

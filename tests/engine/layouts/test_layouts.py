@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from photon_gpu.engine.codec.blosc import Compressor
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Split
-from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import metadata
 

@@ -22,7 +22,7 @@ from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.blosc.frame import MEMCPYED
 from photon_gpu.engine.codec.blosc.seal import SEAL
 from photon_gpu.engine.runtime.buffers import Buffers
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import CorruptDataError, PhotonWarning
 from photon_gpu.store import manifest

@@ -12,7 +12,7 @@ from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.checks import COMB, cumulants
 from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
-from photon_gpu.estimate.cross_checks.rank import missing_rank
+from photon_gpu.estimate.cross_checks.noise_rank import missing_rank
 from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stretched
 from photon_gpu.estimate.curve import UNKNOWN
 from photon_gpu.estimate.sample import draw

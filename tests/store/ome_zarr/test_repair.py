@@ -14,7 +14,7 @@ import photon_gpu as pg
 from photon_gpu.check.integrity import repair
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import PhotonWarning, StoreExistsError
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc.frame import HEADER, MEMCPYED, UNSPLIT
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 
 SEAL = struct.Struct("<4s2BHII")
 _MAGIC = b"PHTS"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.chunk_part import STABILIZED
+from photon_gpu.engine.codec.requested_part import STABILIZED
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie

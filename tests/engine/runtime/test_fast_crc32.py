@@ -8,19 +8,19 @@ import zlib
 import numpy as np
 import pytest
 
-from photon_gpu.engine.runtime import crc
-from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime import fast_crc32
+from photon_gpu.engine.runtime.fast_crc32 import crc32
 
 DATA = np.random.default_rng(0).integers(0, 256, 1 << 20).astype("uint8")
 
 
 @pytest.fixture(params=["zlib-ng", "without"])
 def library(request, monkeypatch):
-    crc._fast.cache_clear()
+    fast_crc32._fast.cache_clear()
     if request.param == "without":
         monkeypatch.setitem(sys.modules, "imagecodecs", None)
     yield request.param
-    crc._fast.cache_clear()
+    fast_crc32._fast.cache_clear()
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 4095, 4096, 4097, 65_537, 1 << 20])
@@ -49,12 +49,12 @@ def test_what_is_not_contiguous_is_refused(library):
 
 def test_the_fast_one_is_used_where_it_is_there():
     pytest.importorskip("imagecodecs")
-    assert crc._fast() is not zlib.crc32
+    assert fast_crc32._fast() is not zlib.crc32
 
 
 def test_a_library_that_is_wrong_is_not_used(monkeypatch):
     imagecodecs = pytest.importorskip("imagecodecs")
     monkeypatch.setattr(imagecodecs, "zlibng_crc32", lambda data, value: 1)
-    crc._fast.cache_clear()
+    fast_crc32._fast.cache_clear()
     assert crc32(DATA) == zlib.crc32(DATA)
-    crc._fast.cache_clear()
+    fast_crc32._fast.cache_clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from photon_gpu.check.failed_checks import tally
+from photon_gpu.check.warn_failed_checks import tally
 
 
 def test_a_tally_counts_every_status_and_leaves_out_what_there_is_none_of():

@@ -10,13 +10,13 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
-from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
-from photon_gpu.engine.codec.random_access import decode_part
+from photon_gpu.engine.codec.partial_decode import decode_part
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.resources import Resources
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import CorruptDataError, PhotonWarning
 from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
 from tests.support.golden import LISTED

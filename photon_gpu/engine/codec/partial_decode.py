@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Blocks, BlocksPart
 from photon_gpu.engine.codec.chunk import Opened, restore, restore_sorted
-from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import Header
+from photon_gpu.engine.codec.requested_part import ChunkPart, Values
 from photon_gpu.engine.codec.residual_bands import SEGMENT, Reader, from_planes
 from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import CorruptDataError
