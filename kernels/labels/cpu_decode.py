@@ -11,9 +11,9 @@ from photon_gpu.kernels.cpu import dequantize_phased
 from photon_gpu.kernels.cpu_cache import jit
 from photon_gpu.kernels.labels.blosc_blocks import FrameBlocks
 from photon_gpu.kernels.labels.blosc_calls import blosc_decompress
+from photon_gpu.kernels.labels.frame_words import HEADER_BYTES, put32
 
 _RUN = 2048  # labels that are converted at a time, so that their numbers stay in the cache
-_HEADER = 16
 
 
 class LabelTable(NamedTuple):
@@ -30,28 +30,22 @@ class LabelTable(NamedTuple):
 
 
 @jit
-def _put32(out: NDArray[np.uint8], at: int, value: Any) -> None:
-    for i in range(4):
-        out[at + i] = (value >> (8 * i)) & 255
-
-
-@jit
 def _open_blocks(
     frame: FrameBlocks, first: int, last: int, part: NDArray[np.uint8], labels: NDArray[np.float64]
 ) -> bool:
     """Decompress blocks ``first:last`` to ``labels`` as a frame of their own; return whether that worked."""
-    at = _HEADER + 4 * (last - first)
+    at = HEADER_BYTES + 4 * (last - first)
     for i in range(4):
         part[i] = frame.data[i]
     for number in range(first, last):
         size = frame.ends[number] - frame.starts[number]
-        _put32(part, _HEADER + 4 * (number - first), at)
+        put32(part, HEADER_BYTES + 4 * (number - first), at)
         part[at : at + size] = frame.data[frame.starts[number] : frame.ends[number]]
         at += size
     nbytes = min(last * frame.size, frame.nbytes) - first * frame.size
-    _put32(part, 4, nbytes)
-    _put32(part, 8, frame.size)
-    _put32(part, 12, at)
+    put32(part, 4, nbytes)
+    put32(part, 8, frame.size)
+    put32(part, 12, at)
     return blosc_decompress(frame.decompress, part, labels, nbytes) == nbytes
 
 

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor
 from photon_gpu.engine.layouts.registry import layout_for
@@ -31,7 +32,8 @@ def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
 def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) -> None:
     from photon_gpu.engine.dispatch import get_backend
 
-    values = np.zeros((2, 2, 2), dtype)
+    # A chunk of labels is encoded by one compiled call if it has several blocks, else by several calls.
+    values = np.zeros((2, 64, 128) if layout == "plain" else (2, 2, 2), dtype)
     encoding = Encoding(
         layout=layout,
         dtype=dtype,
@@ -40,6 +42,8 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
         dither=0 if phases > 1 and layout != "lossless" else None,
     )
     variants = [encoding]
+    if layout == "plain":
+        variants.append(encoding.but(compressor=Compressor(blocksize=1 << 15)))
     if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
         variants.append(encoding.but(exact=True))  # Tuning tries these too.
     if layout == "compact" and predictor in SORTABLE:

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span, frame_sizes
+from photon_gpu.engine.codec.blosc import FrameOf, compress_blocks, decompress_span, frame_sizes
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.layouts.base import stored_rows
 from photon_gpu.engine.layouts.label_blocks import LabelDecoder
+from photon_gpu.engine.layouts.label_frames import frames_of_labels
 from photon_gpu.engine.layouts.sealed_frames import SealedFrames
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.clipped_code_table import MARKS, ClippedCodeTable
@@ -58,6 +59,8 @@ class Plain(SealedFrames):
         total = math.prod(chunk)
         there = math.prod(values.shape)
         stages = resources.stages
+        if isinstance(values, np.ndarray):
+            values = np.ascontiguousarray(values)
         fill = self.labelled(values, first_frame, stages, resources.split)
 
         def block(start: int, stop: int) -> NDArray[np.float64]:
@@ -72,8 +75,23 @@ class Plain(SealedFrames):
             return out
 
         split = resources.split.timed(stages, "compress")
-        seal = self.seal(chunk, first_frame)
-        return compress_blocks(block, total, 8, self.encoding.compressor, split, seal)
+        return compress_blocks(
+            block,
+            total,
+            8,
+            self.encoding.compressor,
+            split,
+            seal=self.seal(chunk, first_frame),
+            frame_of=self._compiled(values),
+            buffers=resources.buffers,
+        )
+
+    def _compiled(self, values: NDArray) -> FrameOf | None:
+        """Return compiled calls that encode parts of a chunk; None if the values have no lookup table."""
+        compiled = self.backend.gpu is None and self.backend.name != "numpy" and not self.encoding.channels
+        if not compiled or not (table := self.encoding.table()).has_lut:
+            return None
+        return frames_of_labels(values.reshape(-1), table.label_luts(), self.encoding.seed)
 
     def labelled(
         self, values: NDArray, first_frame: int, stages: Stages, split: Split = WHOLE

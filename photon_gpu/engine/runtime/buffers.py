@@ -18,8 +18,10 @@ _new_bytes: Any = ctypes.pythonapi.PyBytes_FromStringAndSize
 _new_bytes.argtypes, _new_bytes.restype = [ctypes.c_char_p, ctypes.c_ssize_t], ctypes.py_object
 
 
-def bytes_of(parts: Sequence[NDArray]) -> bytes:
+def bytes_of(parts: Sequence[NDArray], buffers: Buffers | None = None) -> bytes:
     r"""Join contiguous byte arrays to ``bytes``, like ``b"".join``, but let other threads run meanwhile.
+
+    With ``buffers``, the result is a memoryview of a buffer that the caller gives back.
 
     Examples
     --------
@@ -27,8 +29,9 @@ def bytes_of(parts: Sequence[NDArray]) -> bytes:
     >>> bytes_of([np.array([1, 2], "uint8"), np.array([3], "uint8")])
     b'\x01\x02\x03'
     """
+    nbytes = sum(part.nbytes for part in parts)
     # Fill in the bytes before any other code can see them, which the C API of Python allows.
-    joined: bytes = _new_bytes(None, sum(part.nbytes for part in parts))
+    joined: Any = _new_bytes(None, nbytes) if buffers is None else buffers.take(nbytes).data
     at = np.frombuffer(joined, np.uint8).ctypes.data if joined else 0
     for part in parts:
         ctypes.memmove(at, part.ctypes.data, part.nbytes)

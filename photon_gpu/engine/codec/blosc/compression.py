@@ -7,7 +7,7 @@ equal those of a single call (tested).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,12 @@ from photon_gpu.engine.runtime.buffers import Buffers, bytes_of
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.errors import InvalidInputError
 
+FrameOf = Callable[[Sequence[int], Compressor], NDArray[np.uint8] | None]
+"""``frame_of(edges, compressor)``: a frame of items ``edges[0]:edges[-1]``, of which Blosc compresses those
+between two edges by one call; None if the frame does not consist of blocks of the requested size."""
+
 _MADE_AT_ONCE = 1 << 23  # bytes that are compressed by one call, where they are made for it
+_COMPILED_AT_ONCE = 1 << 20  # the same within a compiled call, where calls cost little: stays in the cache
 
 
 def compress(
@@ -110,11 +115,15 @@ def compress_blocks(
     compressor: Compressor,
     split: Split = WHOLE,
     seal: Seal | None = None,
+    frame_of: FrameOf | None = None,
+    buffers: Buffers | None = None,
 ) -> bytes:
     """Compress like :func:`compress` ``count`` items, which ``items(start, stop)`` makes when needed.
 
     A chunk of float64 labels, four times the size of the raw movie, therefore never exists as a whole.
-    ``items`` may reuse the memory of its result when the same thread calls it again.
+    ``items`` may reuse the memory of its result when the same thread calls it again. ``frame_of`` makes and
+    compresses items by one call. With ``buffers``, the result may be a memoryview of a buffer that the caller
+    gives back.
     """
     nbytes = count * itemsize
 
@@ -132,20 +141,22 @@ def compress_blocks(
     if count < 2 * per_block or size % itemsize or not unsplit:
         return one_frame([(0, count)])
     fixed = replace(compressor, blocksize=compressor.blocksize or size)
-    # Blocks are compressed together, about 8 MiB per call.
-    starts = list(range(0, count - count % per_block, per_block * max(1, _MADE_AT_ONCE // size)))
+    at_once = max(1, (_MADE_AT_ONCE if frame_of is None else _COMPILED_AT_ONCE) // size)
+    starts = list(range(0, count - count % per_block, per_block * at_once))
     # A short rest joins the last whole block: alone, Blosc would treat it as a whole block.
     edges = [*starts, count]
     spans = list(itertools.pairwise(edges))
 
     def encode_part(part: tuple[int, int]) -> list[NDArray[np.uint8]]:
+        if frame_of is not None and (frame := frame_of(edges[part[0] : part[1] + 1], fixed)) is not None:
+            return [frame]
         return [encode(items(*span), fixed).copy() for span in spans[part[0] : part[1]]]
 
     frames = [frame for part in split.run(encode_part, split.ranges(len(spans))) for frame in part]
     if all(frame[2] == frames[0][2] and HEADER.unpack_from(frame.data)[5] == size for frame in frames):
         joined = join_frames(frames, nbytes)
         if not frames[0][2] & MEMCPYED and sum(part.size for part in joined) < nbytes:
-            return bytes_of(sealed(joined, seal))
+            return bytes_of(sealed(joined, seal), buffers)
     # A block that does not compress changes how Blosc stores the whole buffer.
     return one_frame(spans)
 
