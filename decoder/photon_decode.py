@@ -225,13 +225,9 @@ class Model:
         near = float(base) + sign * math.sqrt(float(root))
         near = math.floor(near) if self.info else near
 
-        def neighbour(z, way):
-            return z + way if self.info else math.nextafter(z, way * math.inf)
-
-        while reached(near):
-            near = neighbour(near, -1)
-        while not reached(near):
-            near = neighbour(near, 1)
+        for way in (-1, 1):  # down while this value has the code, then up until one has
+            while reached(near) == (way < 0):
+                near = near + way if self.info else math.nextafter(near, way * math.inf)
         return near
 
     @cache  # noqa: B019
@@ -601,16 +597,13 @@ def read_planes(take, sizes, width):
 def read_halves(take, sizes, width):
     """Residuals of each band, stored in half bytes; 15 and more have the rest behind those of all bands."""
     escaped = int(take(sum(-(-size // 65536) for size in sizes), "<u4").sum())
-    halves = [take((size + 1) // 2, "u1") for size in sizes]
-    escapes, bands, used = take(escaped, f"<u{width}").astype(np.int64), [], 0
-    for half, size in zip(halves, sizes, strict=True):
-        band = np.stack([half & 15, half >> 4], 1).ravel()[:size].astype(np.int64)
-        marks = np.flatnonzero(band == 15)
-        band[marks] += escapes[used : used + len(marks)]
-        used += len(marks)
-        bands.append(band)
-    require(used == escaped, "escapes are left over")
-    return bands
+    pairs = zip([take((size + 1) // 2, "u1") for size in sizes], sizes, strict=True)
+    bands = [np.stack([halves & 15, halves >> 4], 1).ravel()[:size] for halves, size in pairs]
+    residuals = np.concatenate(bands).astype(np.int64)
+    marks = residuals == 15
+    require(marks.sum() == escaped, "a payload has another number of escapes")
+    residuals[marks] += take(escaped, f"<u{width}").astype(np.int64)
+    return np.split(residuals, np.cumsum(sizes)[:-1])
 
 
 def read_residuals(header, body, sizes):
