@@ -71,6 +71,9 @@ _WRITERS = {
         WHERE trx_mysql_thread_id <> connection_id() AND trx_rows_modified > 0""",
 }
 
+# PostgreSQL: types without bytes. A domain, an array or a composite of any other name may hold a bytea.
+_TEXT_TYPES = {"json", "jsonb", "text", "varchar", "bpchar", "_json", "_jsonb", "_text", "_varchar"}
+
 # Characters of a path from the schema's folder on; photon_gpu.dj.address percent-encodes all others.
 _PATH = re.compile(r"[\w.~%=/-]+", re.ASCII)
 _END = re.compile(r"\.zarr(?![A-Za-z0-9_%~=])")
@@ -245,6 +248,8 @@ def _snapshot(connection: Any) -> Iterator[None]:
             connection.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # Row-level security would hide rows silently; switched off, the query raises an error instead.
             connection.query("SET LOCAL row_security = off")
+            # Bytes in arrays, domains and composites are then readable text, not hexadecimal digits.
+            connection.query("SET LOCAL bytea_output = 'escape'")
             connection.query("SELECT 1")  # the first query takes the snapshot
         yield
     finally:
@@ -275,7 +280,7 @@ def _texts(
         for row in connection.query(query.replace("%", "%%")):
             for value, (_, type_name) in zip(row, columns, strict=True):
                 if value is not None:
-                    yield value.encode() if type_name == "bytea" else value
+                    yield value.encode() if postgresql and type_name not in _TEXT_TYPES else value
 
 
 def _as_text(column: str, type_name: str) -> str:

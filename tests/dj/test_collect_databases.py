@@ -177,6 +177,9 @@ POSTGRESQL = {
     "composite[]": "ARRAY[ROW(1, {row}::jsonb)::{schema}.pair]",
     "escaped json": "replace({row}, '/', '\\/')::json",
     "bytea": "convert_to({row}, 'UTF8')",
+    "bytea[]": r"ARRAY['\x2d'::bytea || convert_to({path}, 'UTF8')]",
+    "bytea domain": "convert_to({row}, 'UTF8')",
+    "composite with bytea": "ROW(1, convert_to({row}, 'UTF8'))::{schema}.labelled",
 }
 TYPES = {
     "jsonb domain": "{schema}.stored",
@@ -185,6 +188,8 @@ TYPES = {
     "a line with the path": "text",
     "composite": "{schema}.pair",
     "composite[]": "{schema}.pair[]",
+    "bytea domain": "{schema}.packed",
+    "composite with bytea": "{schema}.labelled",
     "escaped json": "json",
 }
 
@@ -197,7 +202,9 @@ def test_a_copy_in_any_column_of_postgresql_protects(dj, schema, store, column):
     name, conn = f'"{schema.database}"', dj.conn()
     conn.query(f"CREATE DOMAIN {name}.stored AS jsonb")
     conn.query(f"CREATE DOMAIN {name}.place AS text")
+    conn.query(f"CREATE DOMAIN {name}.packed AS bytea")
     conn.query(f"CREATE TYPE {name}.pair AS (number int, movie jsonb)")
+    conn.query(f"CREATE TYPE {name}.labelled AS (number int, movie bytea)")
     conn.query(f"CREATE TABLE {name}.copies (copy {TYPES.get(column, column).format(schema=name)})")
     value = POSTGRESQL[column].format(row="movie::text", path="(movie->>'path')", schema=name)
     conn.query(f"INSERT INTO {name}.copies SELECT {value} FROM {table.full_table_name}")
