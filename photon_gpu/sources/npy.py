@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.blosc import MAX_BYTES
 from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import (
     CorruptDataError,
@@ -237,6 +238,11 @@ class NpzSource(Source):
             raise CorruptDataError(
                 f"{self.name}: the archive claims {size:,} bytes for {key}; its {packed:,} expand to at "
                 f"most {_MOST_EXPANDED} times as many"
+            )
+        if self.frame_nbytes > MAX_BYTES:
+            raise InvalidInputError(
+                f"{self.name}::{key}: one frame of shape {shape[1:]} takes {self.frame_nbytes:,} bytes; "
+                f"from an archive at most {MAX_BYTES:,} are unpacked at once, as many as a chunk holds"
             )
         self._stream = self._zip.open(f"{key}.npy")
         self.recording = self._other_arrays({one: array for one, array in arrays.items() if one != key})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -205,6 +206,17 @@ def test_a_header_of_gigabytes_in_an_archive(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("movie.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31 - 1) + bytes(1 << 20))
     with pytest.raises(CorruptDataError, match=r"2,147,483,647 bytes; at most 10,000 are"):
+        pg.open_source(tmp_path / "a.npz")
+
+
+def test_a_frame_of_gigabytes_in_an_archive(tmp_path):
+    header = io.BytesIO()
+    shape = (1, 2**16, 2**15)
+    np.lib.format.write_array_header_1_0(header, {"descr": "<u2", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("movie.npy", header.getvalue() + bytes(5_000_000))
+        archive.infolist()[0].file_size = len(header.getvalue()) + 2**32
+    with pytest.raises(InvalidInputError, match="4,294,967,296 bytes; .* at most 2,147,483,631"):
         pg.open_source(tmp_path / "a.npz")
 
 
