@@ -30,7 +30,7 @@ from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.reader.movie_html import movie_html
 from photon_gpu.reader.original_units_view import Counts
 from photon_gpu.recording import NOTHING, Document, Recording
-from photon_gpu.settings import one_of
+from photon_gpu.settings import one_of, shown, whole_number
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
@@ -445,6 +445,9 @@ class Movie:
 
     def chunk_bytes(self, number: int) -> bytes:
         """Read a chunk file and compare it with the manifest."""
+        number = whole_number("number", number, 0)
+        if number >= (count := self.folder.chunk_count):
+            raise InvalidInputError(f"number is {shown(number)}; {self.url} has chunks 0 to {count - 1}")
         cached = self._cache.get(number, STORED)
         if cached is not None:
             return bytes(cached)

@@ -18,7 +18,7 @@ from photon_gpu.reader.dask_arrays import counts_to_dask
 from photon_gpu.reader.movie_protocol import Readable
 from photon_gpu.reader.reductions import Axis
 from photon_gpu.recording import Recording
-from photon_gpu.settings import bounded_number, shown
+from photon_gpu.settings import bounded_number, flag, shown
 
 
 def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:
@@ -107,7 +107,7 @@ class Counts:
         self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, *, keepdims: bool = False
     ) -> Any:
         """Sum over all samples or along axes, as ``np.sum``."""
-        _no_out(out)
+        _check(out, keepdims)
         axes = reductions.axes_of(axis, self.ndim)
         return _result(reductions.total(self._movie, self.dtype, axes, _dtype(dtype, None)), axes, keepdims)
 
@@ -115,7 +115,7 @@ class Counts:
         self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, *, keepdims: bool = False
     ) -> Any:
         """Mean over all samples or along axes, computed in float64, as ``np.mean`` of integers."""
-        _no_out(out)
+        _check(out, keepdims)
         axes = reductions.axes_of(axis, self.ndim)
         mean, _, _ = reductions.mean_and_squares(self._movie, self.dtype, axes)
         return _result(mean.astype(_dtype(dtype, np.float64)), axes, keepdims)
@@ -130,7 +130,7 @@ class Counts:
         keepdims: bool = False,
     ) -> Any:
         """Variance over all samples or along axes, computed in float64, as ``np.var`` of integers."""
-        _no_out(out)
+        _check(out, keepdims)
         axes = reductions.axes_of(axis, self.ndim)
         ddof = bounded_number("ddof", ddof, -1e15, 1e15)
         _, squares, count = reductions.mean_and_squares(self._movie, self.dtype, axes)
@@ -151,7 +151,7 @@ class Counts:
         return np.sqrt(self.var(axis, dtype, out, ddof, keepdims=keepdims))
 
     def _least_or_greatest(self, ufunc: np.ufunc, axis: Axis, out: None, keepdims: bool) -> Any:
-        _no_out(out)
+        _check(out, keepdims)
         axes = reductions.axes_of(axis, self.ndim)
         return _result(reductions.least_or_greatest(self._movie, self.dtype, ufunc, axes), axes, keepdims)
 
@@ -198,7 +198,8 @@ def _dtype(dtype: DTypeLike | None, default: DTypeLike | None) -> DTypeLike | No
     raise UnsupportedTypeError(f"dtype is {shown(dtype)}; a dtype of numbers is needed, such as 'float32'")
 
 
-def _no_out(out: None) -> None:
+def _check(out: None, keepdims: bool) -> None:
+    flag("keepdims", keepdims)
     if out is not None:
         raise InvalidInputError(f"out is {type(out).__name__}; reductions of a stored movie make a new array")
 
