@@ -32,8 +32,10 @@ def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
 def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) -> None:
     from photon_gpu.engine.dispatch import get_backend
 
+    used = get_backend(backend)
     # A chunk of labels is encoded by one compiled call if it has several blocks, else by several calls.
-    values = np.zeros((2, 64, 128) if layout == "plain" else (2, 2, 2), dtype)
+    labels = layout == "plain" and used.gpu is None
+    values = np.zeros((2, 64, 128) if labels else (2, 2, 2), dtype)
     encoding = Encoding(
         layout=layout,
         dtype=dtype,
@@ -42,7 +44,7 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
         dither=0 if phases > 1 and layout != "lossless" else None,
     )
     variants = [encoding]
-    if layout == "plain":
+    if labels:
         variants.append(encoding.but(compressor=Compressor(blocksize=1 << 15)))
     if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
         variants.append(encoding.but(exact=True))  # Tuning tries these too.
@@ -52,4 +54,4 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
             for coded in (False, True)
         ]
     for variant in variants:
-        layout_for(variant, get_backend(backend)).encode(values, values.shape, Resources())
+        layout_for(variant, used).encode(values, values.shape, Resources())
