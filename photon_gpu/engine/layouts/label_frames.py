@@ -48,9 +48,9 @@ def frames_of_labels(flat: NDArray, luts: NDArray[np.float64], seed: int) -> Fra
             address, name, compressor.clevel, compressor.shuffle, compressor.blocksize
         )
         # Labels take less than their values. Memory that is not written to costs nothing.
-        out = np.empty((edges[-1] - edges[0]) * flat.itemsize + work[1].size, np.uint8)
+        out = scratch("frames", ((edges[-1] - edges[0]) * flat.itemsize + work[1].size,), np.uint8)
         size = kernels.encode_label_blocks(patterns, tables, np.array(edges, np.int64), settings, work, out)
-        return out[:size] if size else None
+        return out[:size].copy() if size else None
 
     return frame_of
 
