@@ -54,7 +54,7 @@ class LabelDecoder:
         It is impossible for a frame of one block, and for blocks that do not hold whole labels.
         """
         frame, kernels = frame_blocks(data), _kernels()
-        if frame is None or kernels is None or frame.size % 8:
+        if frame is None or frame.size % 8:
             return False
         count, per_block = len(frame.starts), frame.size // 8
         bits = out.view(f"u{out.itemsize}")
@@ -116,8 +116,5 @@ class LabelDecoder:
 
 @cache
 def _kernels() -> Any:
-    """Import the compiled kernels when they are first used; None without Numba."""
-    try:
-        return import_module("photon_gpu.kernels.labels.cpu_decode")
-    except ImportError:
-        return None
+    """Import the compiled kernels when they are first used."""
+    return import_module("photon_gpu.kernels.labels.cpu_decode")

@@ -19,7 +19,7 @@ from photon_gpu.engine.runtime.scratch import scratch
 
 
 def frames_of_labels(flat: NDArray, luts: NDArray[np.float64], seed: int) -> FrameOf | None:
-    """Return a function that encodes parts of a chunk; None without Numba or Blosc's own functions.
+    """Return a function that encodes parts of a chunk; None without Blosc's own functions.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def frames_of_labels(flat: NDArray, luts: NDArray[np.float64], seed: int) -> Fra
         Seed of the phases.
     """
     kernels, library = _kernels(), c_library()
-    if kernels is None or library is None:
+    if library is None:
         return None
     address = ctypes.cast(library.blosc_compress_ctx, ctypes.c_void_p).value
     patterns, tables = flat.view(f"u{flat.itemsize}"), kernels.LabelTables(luts, seed)
@@ -57,8 +57,5 @@ def frames_of_labels(flat: NDArray, luts: NDArray[np.float64], seed: int) -> Fra
 
 @cache
 def _kernels() -> Any:
-    """Import the compiled kernels when they are first used; None without Numba."""
-    try:
-        return import_module("photon_gpu.kernels.labels.cpu_encode")
-    except ImportError:
-        return None
+    """Import the compiled kernels when they are first used."""
+    return import_module("photon_gpu.kernels.labels.cpu_encode")

@@ -68,10 +68,7 @@ def try_huffman(
 @cache
 def _huffman() -> Any:
     """Import the kernels of Huffman-only frames when they are first used: Numba takes long to import."""
-    try:
-        return import_module("photon_gpu.kernels.zstd_huffman.cpu")
-    except ImportError:
-        return import_module("photon_gpu.kernels.zstd_huffman.reference")
+    return import_module("photon_gpu.kernels.zstd_huffman.cpu")
 
 
 def huffman_frame(
