@@ -42,7 +42,7 @@ from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise, ome_zarr
 from photon_gpu.writer.encode import beside_files, finish
 from photon_gpu.writer.read_back import refuse_inexact, sentence
-from photon_gpu.writer.report import EncodeReport, little_light
+from photon_gpu.writer.report import EncodeReport, little_light, pyramid_note
 from photon_gpu.writer.resume import Stored
 
 _LIST_SECONDS = 2.0
@@ -142,6 +142,7 @@ class MovieOnCluster:
         finally:
             if here is not None and here is not source:
                 here.close()
+        notes.append(pyramid_note(levels, ready.raw_bytes, stored))
         notes += [claim.note_of_link, *ready.recording.notes()]
         if ready.stored.files:
             notes.append(f"{len(ready.stored.files)} chunks were there already, and whole")

@@ -39,7 +39,7 @@ from photon_gpu.writer import auto_noise, ome_zarr
 from photon_gpu.writer.ome_zarr import check_container
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.read_back import Checker, check_mode
-from photon_gpu.writer.report import EncodeReport, little_light
+from photon_gpu.writer.report import EncodeReport, little_light, pyramid_note
 from photon_gpu.writer.scheduler import ChunkScheduler
 from photon_gpu.writer.source_deletion import Deletable, drop_source
 
@@ -308,6 +308,7 @@ def encode_with(
                         texts = metadata.texts(
                             movie.shape, scheduler.chunk, layout, settled.attributes, failed
                         )
+                levels: dict[str, list[Any]] = {}
                 if settings.pyramid:
                     scheduler.wait_until_written()
                     tell_stage(progress, "averaging pyramid levels")
@@ -320,7 +321,7 @@ def encode_with(
                             settings,
                             run=averagers.map if at_once else map,
                         )
-                    stored += sum(size for size, _ in levels.values())
+                stored += sum(size for size, _ in levels.values())
                 if movie.truncation is not None:
                     movie.truncation.refuse_growth()
                 stored += finish(
@@ -334,6 +335,7 @@ def encode_with(
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(settled.attributes), *settled.notes]
         notes += [little_light(choice.mean, choice.encoding), movie.note(frames)]
+        notes.append(pyramid_note(levels, movie.nbytes, stored))
         notes += [lost_note(movie.lost), truncation_note(attributes), claim.note_of_link, *recording.notes()]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))

@@ -46,7 +46,8 @@ def test_resume_goes_on_from_whole_shards(client, on_disk, expected, tmp_path):
     (tmp_path / "reads").unlink()
     mended = Deadly(tmp_path, on_disk)
     report = encode_many([mended], [url], client=client, resume=True, **OPTIONS)
-    (note,) = report.reports[0].notes
+    levels, note = report.reports[0].notes
+    assert levels.startswith("pyramid levels take ")
     kept = int(note.split()[0])
     assert note.endswith("chunks were there already, and whole")
     assert kept > 0

@@ -198,6 +198,19 @@ def test_the_command_line_writes_levels(tmp_path):
     assert "2 levels below the full resolution" in result.output
 
 
+def test_reports_tell_the_bytes_of_levels_from_those_of_the_movie(tmp_path):
+    alone = pg.encode(VALUES, tmp_path / "alone.ome.zarr", **OPTIONS)
+    report = pg.encode(VALUES, tmp_path / "m.ome.zarr", pyramid=2, **OPTIONS)
+    files = [path for level in "12" for path in (tmp_path / "m.ome.zarr" / level).rglob("*")]
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    (note,) = (note for note in report.notes if "pyramid" in note)
+    assert f"take {size:,} of the stored bytes" in note
+    assert float(note.split()[-1]) == pytest.approx(alone.ratio, rel=0.02)  # the manifest names the levels
+    assert not any("pyramid" in note for note in alone.notes)
+    info = CliRunner().invoke(app, ["info", str(tmp_path / "m.ome.zarr")])
+    assert f"2 levels below the full resolution, {size:,} of the stored bytes" in info.stdout
+
+
 def test_levels_are_averaged_in_bounded_memory(tmp_path, monkeypatch):
     at_once, most = [], []
     read = OmeZarrStorage.read

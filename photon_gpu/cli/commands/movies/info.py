@@ -13,7 +13,7 @@ from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.recording import Recording
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.chunk_grid import chunk_number
-from photon_gpu.store.ome_zarr.pyramid_levels import levels_in
+from photon_gpu.store.ome_zarr.pyramid_levels import is_level_file, levels_in
 from photon_gpu.writer.report import in_columns
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class MovieInfo:
     missing_chunks: int
     pyramid: int
     """Number of levels below the full resolution."""
+    pyramid_bytes: int
 
     @classmethod
     def of(cls, movie: Movie) -> MovieInfo:
@@ -60,13 +61,16 @@ class MovieInfo:
         expected = movie.folder.chunk_count
         names = sizes if movie.storage.container == "folder" else movie.storage.names()
         numbers = {number for name in names if (number := chunk_number(name)) is not None}
+        ome = movie.storage.container == "ome-zarr"
+        levels = {name: size for name, size in sizes.items() if ome and is_level_file(name)}
         present = sum(number < expected for number in numbers)
         return cls(
             movie=movie,
             stored_bytes=sum(sizes.values()),
             files=len(sizes),
             missing_chunks=expected - present,
-            pyramid=levels_in(sizes) if movie.storage.container == "ome-zarr" else 0,
+            pyramid=levels_in(levels),
+            pyramid_bytes=sum(levels.values()),
         )
 
     @lazy_property
@@ -108,6 +112,7 @@ class MovieInfo:
             "layout": movie.layout,
             "container": movie.storage.container,
             "pyramid": self.pyramid,
+            "pyramid_bytes": self.pyramid_bytes,
             "shape": list(movie.shape),
             "dtype": encoding.dtype,
             "chunk_frames": movie.chunks[0],
@@ -136,6 +141,11 @@ class MovieInfo:
             "notes": self.notes,
         }
 
+    @property
+    def _pyramid_text(self) -> str:
+        size = f"{self.pyramid_bytes:,} of the stored bytes"
+        return f"{self.pyramid} levels below the full resolution, {size}"
+
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each line of the table."""
         from photon_gpu.writer.auto_noise import note
@@ -147,7 +157,7 @@ class MovieInfo:
             ("shape", f"{' x '.join(map(str, movie.shape))} {encoding.dtype}"),
             ("layout", f"{movie.layout}, format {facts['codec_version']}"),
             *([("container", "OME-Zarr 0.5")] if movie.storage.container != "folder" else []),
-            *([("pyramid", f"{self.pyramid} levels below the full resolution")] if self.pyramid else []),
+            *([("pyramid", self._pyramid_text)] if self.pyramid else []),
             ("chunks", f"of {movie.chunks[0]} frames; {self.files} files"),
             *self.recording.rows(),
         ]
