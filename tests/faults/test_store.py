@@ -588,8 +588,9 @@ def test_resume_never_mixes_a_source_with_what_it_was_before(memory_disk, monkey
         warnings.simplefilter("always")
         report = pg.encode(path, fs.storage(), **options)
     if listed:
+        # Whether both changed chunks were in the last list of the killed encode depends on its threads.
         assert re.search(
-            r"raw\.npy was changed .*written to since.* of 2 of \d+ stored", str(caught[0].message)
+            r"raw\.npy was changed .*written to since.* of [12] of \d+ stored", str(caught[0].message)
         )
     assert re.search(r"[1-9]\d* chunks were there already", report.notes[-1])
     assert "2 stored chunks differed from the frames of the source, and were replaced" in report.notes
