@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import Others, Timing, machine
+from benchmarks.interleaved_timing import Others, Timing, machine
 from decoder import photon_decode
+from photon_gpu.encode_settings import PRESETS
 from photon_gpu.plugins import engine_payloads
 from photon_gpu.plugins.libphoton import Libphoton
-from photon_gpu.settings import PRESETS
 from photon_gpu.store.durable import replacing
 
 SOURCES = Path(__file__).parent.parent / "libphoton"

@@ -1,4 +1,4 @@
-"""Measure what the noise estimate says of known noise: ``python -m benchmarks.estimator_coverage``.
+"""Measure how often intervals of the estimate hold the truth: ``python -m benchmarks.estimator_coverage``.
 
 Three groups, from simulators that share no code with ``photon_gpu`` (``tests/support``): raw movies of six
 kinds of detectors (false alarms, coverage), cameras with fixed patterns (coverage, median error), and movies
@@ -26,8 +26,8 @@ import numpy as np
 from benchmarks.cases import corpus
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.store.durable import replacing
-from tests.support.microscopes import Shot, patterned, raw
 from tests.support.processing import SCALES, TUNED, UNTUNED, processed
+from tests.support.simulated_recordings import Shot, patterned, raw
 
 HEADER = (
     "group",

@@ -118,7 +118,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
 
 def overlap_figures(cupy: Any, megabytes: int = 256) -> dict[str, float]:
     """Time copies up, kernels and copies down, alone and together, to see how much they overlap."""
-    from photon_gpu.engine.gpu.slots import Lane
+    from photon_gpu.engine.gpu.streams_and_buffers import Lane
 
     lane = Lane(0, "benchmark")
     host_up, host_down = (lane.slots[0].pinned(name, (megabytes << 20,), np.uint8) for name in ("up", "down"))

@@ -22,10 +22,10 @@ import numpy as np
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import machine
 from benchmarks.compare import sized
-from benchmarks.contenders.bucket import Bucket
-from benchmarks.record import RESULTS, path_of, save
+from benchmarks.contenders.bucket_folders import Bucket
+from benchmarks.interleaved_timing import machine
+from benchmarks.results_csv import RESULTS, path_of, save
 
 SETTINGS = (
     ("compact", "fast"),

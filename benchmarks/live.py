@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import machine
-from benchmarks.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
+from benchmarks.interleaved_timing import machine
+from benchmarks.recorder_adapters import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
 from photon_gpu.store.durable import replacing
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]
@@ -262,9 +262,9 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
 
 def soak(seconds: float, seed: int) -> dict[str, Any]:
     """Kill processes and let stores and spools fail; then search for every acknowledged frame."""
-    from tests.support.faulty_filesystem import FaultyFileSystem
-    from tests.support.recordings import frames as expected
-    from tests.support.recordings import in_child
+    from tests.support.faulty_object_store import FaultyFileSystem
+    from tests.support.interrupted_recordings import frames as expected
+    from tests.support.interrupted_recordings import in_child
     from tests.support.soak_recorder import record_badly
 
     chance, counts = (

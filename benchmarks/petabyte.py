@@ -15,9 +15,9 @@ from pathlib import Path
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import machine
+from benchmarks.interleaved_timing import machine
 from benchmarks.memory import NOISE, Shifted
-from benchmarks.record import RESULTS, path_of, save
+from benchmarks.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.tools.cost import load_prices
 

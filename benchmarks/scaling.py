@@ -1,4 +1,4 @@
-"""Measure how cost grows: ``python -m benchmarks.scaling [--minutes 6] [--only length,cores] [--repeats 3]``.
+"""Measure how time grows with length and cores: ``python -m benchmarks.scaling [--minutes 6]``.
 
 Time, the processor's time and peak memory of encoding against movie length, frame size, cores, chunk_frames,
 number of movies and dask workers, with the exponents fitted (1 is linear; what grows faster is told), and the
@@ -22,9 +22,9 @@ import numpy as np
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import Others, machine
+from benchmarks.interleaved_timing import Others, machine
 from benchmarks.memory import NOISE, Shifted
-from benchmarks.record import RESULTS, path_of, save
+from benchmarks.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.tools.profiling.profile import on_cores
 

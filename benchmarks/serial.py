@@ -1,4 +1,4 @@
-"""Measure how long Python's lock is held per raw GB: ``python -m benchmarks.serial [--seconds 5]``.
+"""Measure how long Python's lock (the GIL) is held per raw GB: ``python -m benchmarks.serial``.
 
 No number of cores makes one process faster than the work that holds Python's lock allows. While the process
 encodes to a RAM disk (Linux) and while it reads back, a timer interrupts it every few milliseconds of its
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import machine
 from benchmarks.compare import RAM
+from benchmarks.interleaved_timing import machine
 from benchmarks.memory import NOISE, Shifted
-from benchmarks.record import RESULTS, path_of, save
+from benchmarks.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.sources.base import Source
 

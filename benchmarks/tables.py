@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bias, files, petabyte, rate_distortion, scaling, workers
+from benchmarks import bias, petabyte, rate_distortion, scaling, source_formats, workers
 from benchmarks.arguments import parser_of
 from benchmarks.figures import draw_comparison, draw_scaling
-from benchmarks.record import RESULTS, gathered, load, newest
+from benchmarks.results_csv import RESULTS, gathered, load, newest
 from photon_gpu.store.durable import replacing
 
 ROOT = Path(__file__).parent.parent
@@ -333,7 +333,7 @@ def kinds_of_files(rows: Rows) -> str:
         " Where other programs ran meanwhile, compare processor time."
     )
     return "\n".join(
-        [*lines, "", *(f"- {line}" for line in files.findings(rows)), "", text, "", hardware(rows)]
+        [*lines, "", *(f"- {line}" for line in source_formats.findings(rows)), "", text, "", hardware(rows)]
     )
 
 
@@ -591,7 +591,7 @@ def main(arguments: list[str] | None = None) -> None:
         made += 1
     pages: dict[str, tuple[str, Callable[[Rows], str]]] = {
         "latency": ("Time to one frame or region", frames),
-        "files": ("Kinds of files", kinds_of_files),
+        "source_formats": ("Kinds of files", kinds_of_files),
         "workers": ("Dask workers", many_workers),
         "scaling": ("How cost grows", growth),
         "petabyte": ("A petabyte", lambda rows: petabyte.page(petabyte.measured_in(rows[-1]))),

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import Others, Timing, interleaved, machine
+from benchmarks.interleaved_timing import Others, Timing, interleaved, machine
 from benchmarks.memory import NOISE, Shifted
 
 try:

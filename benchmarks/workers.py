@@ -25,9 +25,9 @@ import numpy as np
 
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
-from benchmarks.clock import interleaved, machine
+from benchmarks.interleaved_timing import interleaved, machine
 from benchmarks.memory import NOISE, Shifted
-from benchmarks.record import RESULTS, path_of, save
+from benchmarks.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor

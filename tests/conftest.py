@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import fuzz_counts, short_errors
+from tests.support import short_errors, survived_inputs
 
 STAND_IN = ("tests/engine/gpu/test_coder.py", "tests/kernels/test_cuda", "tests/kernels/cuda/")
 
@@ -25,7 +25,7 @@ SLOW = (
     "tests/docs/",
     "tests/engine/codec/test_partial_decode.py",
     "tests/engine/gpu/",
-    "tests/engine/layouts/test_label_blocks.py::test_compiled_calls_decode_like_the_reference",
+    "tests/engine/layouts/test_plain_decode.py::test_compiled_calls_decode_like_the_reference",
     "tests/engine/runtime/test_pool.py::test_interrupted_while_it_is_submitted",
     "tests/engine/runtime/test_scratch.py",
     "tests/estimate/",
@@ -37,7 +37,7 @@ SLOW = (
     "tests/plugins/test_numcodecs_photon.py::test_a_filter_in_anyones_zarr_v2_array",
     "tests/reader/test_export.py::test_memory_does_not_grow_with_the_movie",
     "tests/sources/tiff/test_reader.py::test_cut_anywhere_it_raises_or_is_exactly_right",
-    "tests/store/test_swap.py::test_a_kill_at_any_step",
+    "tests/store/test_overwrite.py::test_a_kill_at_any_step",
     "tests/store/test_windows.py",
     "tests/test_doctests.py",
     "tests/test_files_written.py",
@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand the counts of a worker to the process that prints them."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["fuzz"] = [dict(fuzz_counts.TRIED), dict(fuzz_counts.SURVIVED)]
+        session.config.workeroutput["fuzz"] = [dict(survived_inputs.TRIED), dict(survived_inputs.SURVIVED)]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -91,12 +91,12 @@ def pytest_testnodedown(node) -> None:
     """Add the counts of a worker that has ended."""
     tried, survived = getattr(node, "workeroutput", {}).get("fuzz", ({}, {}))
     for name, number in tried.items():
-        fuzz_counts.count(name, number, survived.get(name, 0))
+        survived_inputs.count(name, number, survived.get(name, 0))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tests of the CUDA path that passed without a GPU must not be taken for more than they are."""
-    for line in fuzz_counts.lines():
+    for line in survived_inputs.lines():
         terminalreporter.write_line(line)
     passed = terminalreporter.stats.get("passed", [])
     count = sum(report.nodeid.startswith(STAND_IN) for report in passed)

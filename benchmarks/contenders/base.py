@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.bucket import CHUNK_FRAMES, Bucket, Made, spans
+from benchmarks.contenders.bucket_folders import CHUNK_FRAMES, Bucket, Made, spans
 
 __all__ = ["CHUNK_FRAMES", "Contender", "Indexed"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders import files
+from benchmarks.contenders import file_per_chunk
 from benchmarks.contenders.base import Contender
-from benchmarks.contenders.bounded import Frames
+from benchmarks.contenders.error_bounded import Frames
 
 
 class JpegXl(Frames):
@@ -24,7 +24,7 @@ class JpegXl(Frames):
         return np.asarray(imagecodecs.jpegxl_decode(data))
 
 
-class Raw(files.Frames):
+class Raw(file_per_chunk.Frames):
     name = "JPEG-XL lossless e3, raw (imagecodecs)"
     lossless = True
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.bucket import Bucket, Made
+from benchmarks.contenders.bucket_folders import Bucket, Made
 
 
 class Ours(Contender):

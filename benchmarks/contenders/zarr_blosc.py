@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import Contender, Indexed
-from benchmarks.contenders.bucket import Bucket, Made, for_zarr, spans
+from benchmarks.contenders.bucket_folders import Bucket, Made, for_zarr, spans
 
 
 class ZarrReader(Indexed):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender, Indexed
-from benchmarks.contenders.bucket import Bucket, Made, spans
+from benchmarks.contenders.bucket_folders import Bucket, Made, spans
 
 
 class Zarrs(Indexed):

@@ -21,7 +21,7 @@ from photon_gpu.kernels.zstd_huffman.cpu_codes import (
     describe_codes,
     read_codes,
 )
-from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below, load64, store64, trailing_zeros
+from photon_gpu.kernels.zstd_huffman.cpu_unaligned_words import bits_below, load64, store64, trailing_zeros
 
 LONGEST, SYMBOLS, FEW, MOST_BLOCK, MOST_SHARED = 11, 256, 256, 1 << 16, 8
 

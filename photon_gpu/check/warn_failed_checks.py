@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.errors import FidelityWarning
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.report_lines import ReportLine
+    from photon_gpu.check.fidelity.property_verdicts import ReportLine
 
 
 def failing(lines: Iterable[ReportLine]) -> tuple[ReportLine, ...]:

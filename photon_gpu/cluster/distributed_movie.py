@@ -21,12 +21,12 @@ from photon_gpu.cluster.worker_tasks import (
     write_levels_of,
     writing,
 )
+from photon_gpu.encode_settings import EncodeSettings
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
@@ -39,7 +39,7 @@ from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.ome_zarr.pyramid_levels import is_level_file
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import auto_noise, ome_zarr
+from photon_gpu.writer import auto_noise, ome_zarr_axes_and_shards
 from photon_gpu.writer.encode import beside_files, finish
 from photon_gpu.writer.read_back import refuse_inexact, sentence
 from photon_gpu.writer.report import EncodeReport, little_light, pyramid_note
@@ -90,7 +90,7 @@ class MovieOnCluster:
                 ready = self._prepared(here or frames, claim, storage)
                 _add(stages, ready.seconds)
                 ready = replace(ready, stored=_whole_shards(ready.stored, claim.target))
-                facts = ome_zarr.begin(
+                facts = ome_zarr_axes_and_shards.begin(
                     claim.target,
                     ready.group,
                     ready.shape,
@@ -245,7 +245,9 @@ class MovieOnCluster:
         layout = layout_for(job.encoding, get_backend(self.settings.backend))
         texts = metadata.texts(folder.shape, folder.chunks, layout, ready.settled.attributes)
         description = metadata.describe(texts[metadata.ARRAY], texts[metadata.ATTRIBUTES], storage.url)
-        storage.written |= ome_zarr.write_levels(storage, description, files, self.settings, shards=())
+        storage.written |= ome_zarr_axes_and_shards.write_levels(
+            storage, description, files, self.settings, shards=()
+        )
         return {name: entry for name, entry in storage.written.items() if is_level_file(name)}
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:

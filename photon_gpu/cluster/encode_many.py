@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 from photon_gpu.cluster.distributed_movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
+from photon_gpu.encode_settings import EncodeSettings, checked_noise, flag, progress_call, whole_number
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
@@ -19,7 +20,6 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Calls, Pool
 from photon_gpu.errors import BatchError, InvalidInputError
-from photon_gpu.settings import EncodeSettings, checked_noise, flag, progress_call, whole_number
 from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
@@ -27,7 +27,7 @@ from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.ome_zarr.zarr2_view import in_container
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import encode_with
-from photon_gpu.writer.ome_zarr import check_options
+from photon_gpu.writer.ome_zarr_axes_and_shards import check_options
 from photon_gpu.writer.report import EncodeReport
 
 __all__ = ["ManyReport", "encode_many"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.check.fidelity.sample_during_encode import decoded, excerpts
 from photon_gpu.cluster.worker_sources import Frames
+from photon_gpu.encode_settings import EncodeSettings
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -24,7 +25,6 @@ from photon_gpu.engine.runtime.pool import Split, parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording
-from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.truncated import Truncation
 from photon_gpu.store import source_metadata
@@ -33,7 +33,7 @@ from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import auto_noise, ome_zarr
+from photon_gpu.writer import auto_noise, ome_zarr_axes_and_shards
 from photon_gpu.writer.auto_noise import Settled
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.resume import Stored, frames_crc
@@ -138,7 +138,9 @@ def prepare(
         seconds=dict(stages.seconds),
         lost=movie.lost,
         truncation=movie.truncation,
-        group=ome_zarr.group_of(target, url.root, movie, recording, tuned.layout, settings.pyramid),
+        group=ome_zarr_axes_and_shards.group_of(
+            target, url.root, movie, recording, tuned.layout, settings.pyramid
+        ),
     )
 
 
@@ -159,7 +161,9 @@ def write_levels_of(job: Job, shard: int, files: dict[str, list[Any]]) -> dict[s
     description = Description(folder.shape, folder.chunks, job.encoding, {})
     with _counted_as_writing(job.token):
         check_claim(folder.storage, job.token)
-        return ome_zarr.write_levels(folder.storage, description, files, job.settings, [shard])
+        return ome_zarr_axes_and_shards.write_levels(
+            folder.storage, description, files, job.settings, [shard]
+        )
 
 
 def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:

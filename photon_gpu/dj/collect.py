@@ -31,8 +31,8 @@ from photon_gpu.dj.references import (
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.server_databases import every_database, identify
 from photon_gpu.dj.stored_movies import SchemaFolder, StoredMovie, modified
+from photon_gpu.encode_settings import bounded_number
 from photon_gpu.errors import InvalidInputError, StoreUnavailableError
-from photon_gpu.settings import bounded_number
 from photon_gpu.store import durable, frame_records
 from photon_gpu.store.manifest import NAME as MANIFEST
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES

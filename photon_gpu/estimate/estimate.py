@@ -10,6 +10,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.encode_settings import bounded_number, one_of, whole_number
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
@@ -29,7 +30,6 @@ from photon_gpu.estimate.pixel_light import Pooled, pooled
 from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.estimate.value_histogram import HistogramLevels, survey
-from photon_gpu.settings import bounded_number, one_of, whole_number
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source

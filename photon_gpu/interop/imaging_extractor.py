@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from roiextractors import ImagingExtractor
 
+from photon_gpu.encode_settings import bounded_number
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.depth_last_channel import ImageSeries
 from photon_gpu.reader.open import open as open_movie
-from photon_gpu.settings import bounded_number
 
 
 class PhotonImagingExtractor(ImagingExtractor):

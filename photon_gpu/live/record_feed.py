@@ -8,11 +8,11 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from photon_gpu.encode_settings import RecordSettings
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.feeds import Feed
 from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.live.writer import LiveWriter
-from photon_gpu.settings import RecordSettings
 from photon_gpu.writer.report import failed_rows, in_columns
 
 _MOST_NAMES = 10

@@ -13,10 +13,10 @@ from typing import Any, Unpack
 
 from numpy.typing import NDArray
 
+from photon_gpu.encode_settings import bounded_number, location
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.live.feeds import Batch, Feed, batches, open_whole, times_of
 from photon_gpu.recording import Document
-from photon_gpu.settings import bounded_number, location
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.multifile.numbering import channel_of, listed_names, natural_key
 from photon_gpu.sources.open import open_in_order

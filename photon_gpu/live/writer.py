@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.check import warn_failed_checks
-from photon_gpu.check.fidelity.report_lines import ReportLine
+from photon_gpu.check.fidelity.property_verdicts import ReportLine
+from photon_gpu.encode_settings import RecordSettings, location
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
@@ -35,7 +36,6 @@ from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.retrying import error_text
 from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.recording import NOTHING, Document, Recording
-from photon_gpu.settings import RecordSettings, location
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
@@ -43,7 +43,7 @@ from photon_gpu.store.frame_records import Record, check
 from photon_gpu.store.ome_zarr.zarr2_view import in_container, recorded
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import beside_files
-from photon_gpu.writer.ome_zarr import check_container
+from photon_gpu.writer.ome_zarr_axes_and_shards import check_container
 from photon_gpu.writer.warmup import warm_up
 
 _DRAIN_SECONDS = 10.0  # to write the last frames to the journal if a recording fails

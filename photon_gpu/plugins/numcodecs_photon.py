@@ -22,7 +22,7 @@ from photon_gpu.engine.codec.blosc import MAX_BYTES
 from photon_gpu.engine.codec.encoding import Encoding, filter_config
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.channel_payloads import read_table
-from photon_gpu.engine.model.clipping import ClippingLevels
+from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
 from photon_gpu.plugins.libphoton import libphoton

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from photon_gpu.encode_settings import flag, location, one_of, progress_call, shown
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.requested_part import STABILIZED
@@ -33,7 +34,6 @@ from photon_gpu.reader.exporters.hdf5 import check_stored_chunks, compression_na
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff
 from photon_gpu.reader.movie import Movie
-from photon_gpu.settings import flag, location, one_of, progress_call, shown
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source

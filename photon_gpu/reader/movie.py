@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.encode_settings import one_of, shown, whole_number
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.layouts.sealed_frames import SealedFrames
+from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.engine.runtime.pool import Calls, Pool, Split, parallel, split_chunk, worker_count
@@ -30,7 +31,6 @@ from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.reader.movie_html import movie_html
 from photon_gpu.reader.original_units_view import Counts
 from photon_gpu.recording import NOTHING, Document, Recording
-from photon_gpu.settings import one_of, shown, whole_number
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder

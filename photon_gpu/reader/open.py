@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from photon_gpu.encode_settings import flag
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.reader.follow import FollowedMovie
 from photon_gpu.reader.movie import Movie
-from photon_gpu.settings import flag
 from photon_gpu.store import metadata
 from photon_gpu.store.ome_zarr.zarr2_view import movie_storage
+from photon_gpu.store.overwrite import left_behind_text
 from photon_gpu.store.storage import Storage
-from photon_gpu.store.swap import left_behind_text
 
 
 def open(

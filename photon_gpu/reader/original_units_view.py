@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.encode_settings import bounded_number, flag, shown
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.reader import reductions
@@ -18,7 +19,6 @@ from photon_gpu.reader.dask_arrays import counts_to_dask
 from photon_gpu.reader.movie_protocol import Readable
 from photon_gpu.reader.reductions import Axis
 from photon_gpu.recording import Recording
-from photon_gpu.settings import bounded_number, flag, shown
 
 
 def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:

@@ -20,8 +20,8 @@ from photon_gpu.store.durable import sync_folder
 from photon_gpu.store.marker import MARKER, OWN_TOKENS, SUCCESSOR, alive, known_dead, read_marker, started
 from photon_gpu.store.metadata import ARRAY
 from photon_gpu.store.movie_files import decoder_of, own_names, remove_own, some
+from photon_gpu.store.overwrite import NEW, Replaceable, check_replaceable
 from photon_gpu.store.storage import Storage
-from photon_gpu.store.swap import NEW, Replaceable, check_replaceable
 
 
 class Claim:

@@ -10,7 +10,7 @@ from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.layouts.sealed_frames import SealedFrames
+from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames
 from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.store.metadata import Description
 

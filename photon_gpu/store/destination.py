@@ -10,9 +10,9 @@ from copy import copy
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from photon_gpu.encode_settings import flag, location
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.file_types import file_suffixes
-from photon_gpu.settings import flag, location
 from photon_gpu.store import durable
 from photon_gpu.store.storage import Storage
 

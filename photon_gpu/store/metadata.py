@@ -15,7 +15,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.channel_payloads import MOST_CHANNELS
-from photon_gpu.engine.model.clipping import ClippingLevels
+from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import check_peaks
 from photon_gpu.engine.runtime.physical_memory import memory_bytes

@@ -15,9 +15,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from photon_gpu.encode_settings import bounded_number, options_of, shown, whole_number
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import bounded_number, options_of, shown, whole_number
 
 #: Bytes of one MB and one GB. Clouds bill ``binary``; ``documented`` mixes both, which makes
 #: 1000 x 512 x 512 x 2 bytes "500 MB" and a thousand of them "500 GB".
@@ -243,7 +243,7 @@ def from_source(
     """
     import uuid
 
-    from photon_gpu.settings import EncodeSettings
+    from photon_gpu.encode_settings import EncodeSettings
     from photon_gpu.sources.open import open_source
     from photon_gpu.store.storage import Storage
     from photon_gpu.writer.encode import encode_with

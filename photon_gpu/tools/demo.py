@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.encode_settings import EncodeSettings, progress_call
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
@@ -21,7 +22,6 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsEr
 from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
-from photon_gpu.settings import EncodeSettings, progress_call
 from photon_gpu.sources.simulated.movie import SimulatedMovie, simulate
 from photon_gpu.sources.simulated.parameters import Simulation
 from photon_gpu.store.durable import replacing
@@ -367,7 +367,7 @@ def _store(
 
 
 def _draw(path: Path, raw: NDArray, movie: Movie, noise: NoiseModel, ratio: float) -> None:
-    from photon_gpu.plots import plot_demo, save_figure
+    from photon_gpu.movie_figures import plot_demo, save_figure
 
     frames = slice(0, _PICTURE_FRAMES)
     figure = plot_demo(

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from photon_gpu.encode_settings import AUTO, EncodeSettings
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning
 from photon_gpu.estimate.noise_check import ADVICE, judge_noise
-from photon_gpu.settings import AUTO, EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.select.selected import by_channel, channel_axis
 

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.encode_settings import AUTO, EncodeSettings
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.backend import Backend
@@ -22,14 +23,13 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
 from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
-from photon_gpu.engine.model.clipping import NO_CLIPPING, clipping_levels
+from photon_gpu.engine.model.clipping_levels import NO_CLIPPING, clipping_levels
+from photon_gpu.engine.model.clipping_levels_code_table import ClippedCodeTable
 from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, entropy, information_kept
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import AUTO, EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.select.selected import by_channel
 from photon_gpu.writer.photon_peak_choice import chosen_peaks

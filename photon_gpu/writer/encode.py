@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from photon_gpu.check import warn_failed_checks
+from photon_gpu.encode_settings import EncodeSettings, checked_noise, progress_call, tell_stage
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
@@ -23,7 +24,6 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning
 from photon_gpu.progress_bar import Progress
 from photon_gpu.recording import Recording
-from photon_gpu.settings import EncodeSettings, checked_noise, progress_call, tell_stage
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
@@ -35,8 +35,8 @@ from photon_gpu.store.movie_files import DECODER, decoder_program
 from photon_gpu.store.ome_zarr.zarr2_view import in_container
 from photon_gpu.store.source_metadata import with_recording
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import auto_noise, ome_zarr
-from photon_gpu.writer.ome_zarr import check_container
+from photon_gpu.writer import auto_noise, ome_zarr_axes_and_shards
+from photon_gpu.writer.ome_zarr_axes_and_shards import check_container
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.read_back import Checker, check_mode
 from photon_gpu.writer.report import EncodeReport, little_light, pyramid_note
@@ -44,7 +44,7 @@ from photon_gpu.writer.scheduler import ChunkScheduler
 from photon_gpu.writer.source_deletion import Deletable, drop_source
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.report_lines import ReportLine
+    from photon_gpu.check.fidelity.property_verdicts import ReportLine
 
 
 def encode(
@@ -271,8 +271,10 @@ def encode_with(
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )
-            group = ome_zarr.group_of(claim.target, storage.root, movie, recording, layout, settings.pyramid)
-            facts = ome_zarr.begin(
+            group = ome_zarr_axes_and_shards.group_of(
+                claim.target, storage.root, movie, recording, layout, settings.pyramid
+            )
+            facts = ome_zarr_axes_and_shards.begin(
                 claim.target,
                 group,
                 movie.shape,
@@ -314,7 +316,7 @@ def encode_with(
                     tell_stage(progress, "averaging pyramid levels")
                     at_once = min(threads, scheduler.in_flight) - 1  # beside this thread
                     with stages.timed("pyramid"), Pool("photon-average", max(1, at_once)) as averagers:
-                        levels = ome_zarr.write_levels(
+                        levels = ome_zarr_axes_and_shards.write_levels(
                             claim.target,
                             metadata.describe(texts[metadata.ARRAY], texts[metadata.ATTRIBUTES], storage.url),
                             scheduler.files,

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.warn_failed_checks import tally
+from photon_gpu.encode_settings import EncodeSettings, flag
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.settings import EncodeSettings, flag
 from photon_gpu.sources.base import Source
 from photon_gpu.store import manifest
 from photon_gpu.store.chunk_grid import chunk_name
@@ -28,7 +28,7 @@ from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
     from photon_gpu.check.fidelity.pixel_checks import PixelComparison
-    from photon_gpu.check.fidelity.report_lines import ReportLine
+    from photon_gpu.check.fidelity.property_verdicts import ReportLine
 
 SAMPLE_PIXELS = 1 << 18
 _EXACT = ("escaped", "inverse", "clipped")

@@ -34,7 +34,7 @@ from photon_gpu.store import source_metadata
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.report_lines import ReportLine
+    from photon_gpu.check.fidelity.property_verdicts import ReportLine
 
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
 _NAMED = 3  # Most losses that a message names.

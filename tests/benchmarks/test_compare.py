@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare, record
+from benchmarks import compare, results_csv
 from benchmarks.contenders import every_contender
-from benchmarks.contenders.bucket import Bucket, Made
+from benchmarks.contenders.bucket_folders import Bucket, Made
 from benchmarks.contenders.zstd import Zstandard
 from tests.support import servers
 
@@ -23,7 +23,7 @@ def written(tmp_path_factory):
 
 
 def test_every_case_and_contender_has_a_row(written):
-    rows = record.load(written)
+    rows = results_csv.load(written)
     assert [row["case"] for row in rows] == ["size-3"] * (len(rows) // 2) + ["size-6"] * (len(rows) // 2)
     assert {row["contender"] for row in rows} == {
         one.name for one in compare.every_contender() if "Zarr, raw" in one.name

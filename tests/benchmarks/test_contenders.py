@@ -23,7 +23,15 @@ COUNTS = pg.simulate(
     cells=4,
     seed=5,
 ).read(0, 130)
-HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precision", "bucket"}
+HELPERS = {
+    "__init__",
+    "base",
+    "file_per_chunk",
+    "stabilized_floats",
+    "error_bounded",
+    "blosc2_precision",
+    "bucket_folders",
+}
 
 
 @pytest.mark.parametrize("contender", every_contender(), ids=lambda contender: contender.name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from benchmarks import latency, record
+from benchmarks import latency, results_csv
 
 
 def test_every_layout_is_timed_from_files_and_from_s3(tmp_path):
@@ -26,7 +26,7 @@ def test_every_layout_is_timed_from_files_and_from_s3(tmp_path):
             str(tmp_path),
         ]
     )
-    rows = record.load(target)
+    rows = results_csv.load(target)
     assert [(row["layout"], row["preset"], row["store"]) for row in rows] == [
         (*setting, store) for setting in latency.SETTINGS for store in ("disk", "S3")
     ]

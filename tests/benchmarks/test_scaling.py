@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import record, scaling
+from benchmarks import results_csv, scaling
 from benchmarks.memory import Shifted
 
 
@@ -42,7 +42,7 @@ def test_points_are_measured_and_told(tmp_path, monkeypatch):
     target = scaling.main(
         ["--minutes", "0", "--only", "length", "--repeats", "1", "--results", str(tmp_path)]
     )
-    result = record.load(target)
+    result = results_csv.load(target)
     assert [(row["axis"], row["value"]) for row in result] == [("length", "20"), ("length", "40")]
     assert all(float(row["seconds"]) > 0 and float(row["peak_bytes"]) > 1e7 for row in result)
 

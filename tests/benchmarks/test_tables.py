@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from benchmarks import compare, latency, petabyte, record, scaling, tables, workers
+from benchmarks import compare, latency, petabyte, results_csv, scaling, tables, workers
 
 PAGES = ("comparison", "s3", "sizes", "latency", "workers", "scaling", "petabyte", "gpu")
 """Pages of docs/measured/ whose figures lie under benchmarks/results/."""
@@ -58,25 +58,30 @@ def results(tmp_path):
     cases.append(
         row(("case", "contender"), **{**one, "problem": "errs"}, case="2p_cortex", contender="broken")
     )
-    record.save(record.path_of("compare", folder), compare.COLUMNS, cases, "case")
+    results_csv.save(results_csv.path_of("compare", folder), compare.COLUMNS, cases, "case")
     told = {"store": "disk", "layout": "plain", "preset": "fast", "shape": "4x5x6", "frame_median_ms": 7.25}
-    record.save(record.path_of("latency", folder), latency.COLUMNS, [row(latency.COLUMNS, **told)], "store")
+    results_csv.save(
+        results_csv.path_of("latency", folder), latency.COLUMNS, [row(latency.COLUMNS, **told)], "store"
+    )
     shared = {"load": "disk", "stages": "write 9", "raw_bytes": 4e6}
     ran = [
         row(workers.COLUMNS, **shared, by=by, workers=n, speed_up=float(n))
         for by in ("bare", "dask")
         for n in (1, 2)
     ]
-    record.save(record.path_of("workers", folder), workers.COLUMNS, ran, "load")
+    results_csv.save(results_csv.path_of("workers", folder), workers.COLUMNS, ran, "load")
     grown = [
         row(scaling.COLUMNS, axis=axis, value=2**n, seconds=2.0**n, raw_bytes=2**n, frame_ms=3.0 * n)
         for axis in ("length", "chunk_frames", "cores")
         for n in (1, 2, 3)
     ]
-    record.save(record.path_of("scaling", folder), scaling.COLUMNS, grown, "axis")
+    results_csv.save(results_csv.path_of("scaling", folder), scaling.COLUMNS, grown, "axis")
     requests = {"per_chunk": '{"PUT": 1}', "per_movie": '{"GET": 2}', "megabytes_per_second": 200.0}
-    record.save(
-        record.path_of("petabyte", folder), petabyte.COLUMNS, [row(petabyte.COLUMNS, **requests)], "ratio"
+    results_csv.save(
+        results_csv.path_of("petabyte", folder),
+        petabyte.COLUMNS,
+        [row(petabyte.COLUMNS, **requests)],
+        "ratio",
     )
     return folder
 
@@ -102,7 +107,7 @@ def test_what_was_measured_without_a_disk_is_told_of_ours_and_its_peer(root, res
         )
         for name in names
     ]
-    record.save(record.path_of("ram", results), compare.COLUMNS, rows, "case")
+    results_csv.save(results_csv.path_of("ram", results), compare.COLUMNS, rows, "case")
     tables.main(["--root", str(root), "--results", str(results)])
     told = page(root, "comparison").replace("\n", " ")
     assert (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import record, workers
+from benchmarks import results_csv, workers
 
 pytest.importorskip("distributed", reason="pip install 'photon-gpu[dask]'")
 
@@ -26,7 +26,7 @@ def test_every_load_is_measured_by_every_way(tmp_path):
             str(tmp_path),
         ]
     )
-    rows = record.load(target)
+    rows = results_csv.load(target)
     loads = list(dict.fromkeys(row["load"] for row in rows))
     assert loads in (["disk", "memory", "compute alone"], ["disk", "compute alone"])
     assert [row["by"] for row in rows if row["load"] == "disk"] == ["bare", "dask", "bare", "dask"]

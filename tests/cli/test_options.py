@@ -11,9 +11,9 @@ from photon_gpu.cli.options.record import RecordOptions
 from photon_gpu.cli.options.running import Json
 from photon_gpu.cli.options.stored_movie import is_remote
 from photon_gpu.cli.options.values import pairs
+from photon_gpu.encode_settings import EncodeSettings, RecordSettings
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import EncodeSettings, RecordSettings
 
 
 def test_values_are_read_as_json_where_that_is_meant():

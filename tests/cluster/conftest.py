@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.clusters import SETTINGS, stored
+from tests.support.cluster_settings import SETTINGS, stored
 
 
 @pytest.fixture(scope="package")  # closed then: it is the default one of all that dask computes meanwhile

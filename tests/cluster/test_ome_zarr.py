@@ -9,7 +9,7 @@ import photon_gpu as pg
 from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import BatchError
 from photon_gpu.store.ome_zarr import shards
-from tests.support.clusters import SETTINGS, stored
+from tests.support.cluster_settings import SETTINGS, stored
 from tests.support.killing_sources import Deadly
 
 OPTIONS = {**SETTINGS, "pyramid": 1}

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.golden import GOLDEN, LISTED
-from tests.support.payloads import of_unknown_predictor
+from tests.support.chunk_parts import of_unknown_predictor
+from tests.support.golden_names import GOLDEN, LISTED
 
 FILE = Path(__file__).parents[2] / "decoder" / "photon_decode.py"
 MOST_LINES = 600

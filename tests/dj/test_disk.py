@@ -13,8 +13,8 @@ from photon_gpu.dj import collect
 from tests.support.dj_movies import RECORDING, check_rows, poisson
 from tests.support.dj_programs import run
 from tests.support.dj_tables import declare
+from tests.support.earlier_release_locks import old_locks, watched
 from tests.support.faulty_disk import Failing
-from tests.support.old_locks import old_locks, watched
 
 A, B = poisson(1)[:100], poisson(2)[:100]  # of one chunk: fewer calls
 
@@ -80,7 +80,7 @@ def test_a_disk_that_fails_at_any_call_of_a_collection(dj, schema, store):
 
 # The process connects anew in each of its children, one for each call at which one dies.
 DYING = """
-    from tests.support.old_locks import old_locks, watched
+    from tests.support.earlier_release_locks import old_locks, watched
     from tests.support.faulty_disk import Killing
     pg.encode(A, "memory://warm.zarr", noise=pg.NoiseModel())
     for at in range(1, 200):

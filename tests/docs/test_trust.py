@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_gpu.check.fidelity.report_lines import LIMITS
+from photon_gpu.check.fidelity.property_verdicts import LIMITS
 from photon_gpu.check.integrity.result import Problem
 from photon_gpu.estimate import checks
 

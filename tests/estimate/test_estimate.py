@@ -10,7 +10,7 @@ import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.sources.simulated.movie import simulate
-from tests.support.detectors import detect, scene, still
+from tests.support.detector_models import detect, scene, still
 
 
 def named(estimate):

@@ -32,13 +32,21 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import NAMES, Predictor
 from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.engine.dispatch import get_backend
-from photon_gpu.engine.model.clipping import ClippingLevels
+from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError, PhotonWarning
 from photon_gpu.reader.export import export
-from tests.support import dj_kills, fuzz_counts
-from tests.support.payloads import sealed
-from tests.support.recordings import NOISE, frames, in_child, record, recovered, settings, told_until_end
+from tests.support import dj_kill_campaign, survived_inputs
+from tests.support.chunk_parts import sealed
+from tests.support.interrupted_recordings import (
+    NOISE,
+    frames,
+    in_child,
+    record,
+    recovered,
+    settings,
+    told_until_end,
+)
 
 COUNT, LAYOUTS = 6, ("plain", "compact", "lossless")
 BATCHES = [3, 1, 4, 2, 6, 5, 7, 3]
@@ -331,8 +339,8 @@ KILLS = {
     "interrupts": interrupts,
 }
 DATABASE_KILLS = {
-    "kills of collect": dj_kills.kill_collect,
-    "kills of record into a table": dj_kills.kill_record,
+    "kills of collect": dj_kill_campaign.kill_collect,
+    "kills of record into a table": dj_kill_campaign.kill_record,
 }
 KILLS.update(DATABASE_KILLS)
 
@@ -387,7 +395,7 @@ def run(names, seconds, seed):
             tries = inputs(name, seeds) if name in INPUTS else ((one, kill(name, one)) for one in seeds[:2])
             for one, why in tries:
                 each = ALTERATIONS if name == "payloads" else 1
-                fuzz_counts.count(name, each, each * int(not why))
+                survived_inputs.count(name, each, each * int(not why))
                 if why:
                     failed += 1
                     print(f"{name}, seed {one}: {why}", file=sys.stderr, flush=True)
@@ -412,14 +420,14 @@ def main():
             command = [sys.executable, "-m", "tests.faults.campaign", *words]
             bounds = subprocess.run(command, env=environment).returncode
         seconds *= 7 / 8
-    if lacking := dj_kills.missing():
+    if lacking := dj_kill_campaign.missing():
         names = [name for name in names if name not in DATABASE_KILLS]
         print(f"kills of collect and of record into a table: not tried, {lacking} missing", file=sys.stderr)
     try:
         failed = run(names, seconds, options.seed)
     finally:
-        dj_kills.stop()
-    print("\n".join(fuzz_counts.lines()), flush=True)
+        dj_kill_campaign.stop()
+    print("\n".join(survived_inputs.lines()), flush=True)
     return int(bool(failed or bounds))
 
 

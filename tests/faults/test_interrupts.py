@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.settings import RecordSettings
+from photon_gpu.encode_settings import RecordSettings
 
 
 class InterruptAtLine:

@@ -16,8 +16,14 @@ from photon_gpu.store import durable
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
 from tests.support.faulty_disk import Powered
-from tests.support.faulty_filesystem import FaultyFileSystem
-from tests.support.recordings import check_prefix, frames, record, recovered, whole_chunks_acknowledged
+from tests.support.faulty_object_store import FaultyFileSystem
+from tests.support.interrupted_recordings import (
+    check_prefix,
+    frames,
+    record,
+    recovered,
+    whole_chunks_acknowledged,
+)
 
 BATCHES = [1, 2, 3, 4, 4]
 FRAMES = sum(BATCHES)

@@ -25,8 +25,17 @@ from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import manifest
 from tests.support.concurrent_calls import at_once
 from tests.support.faulty_disk import Failing
-from tests.support.faulty_filesystem import ERRORS, FAULTS, Chance, FaultyFileSystem, Script
-from tests.support.recordings import CHUNK, SHAPE, check_prefix, frames, in_child, record, recovered, settings
+from tests.support.faulty_object_store import ERRORS, FAULTS, Chance, FaultyFileSystem, Script
+from tests.support.interrupted_recordings import (
+    CHUNK,
+    SHAPE,
+    check_prefix,
+    frames,
+    in_child,
+    record,
+    recovered,
+    settings,
+)
 
 FAST = [*ERRORS, "lost", "torn"]
 

@@ -15,8 +15,8 @@ import pytest
 
 from photon_gpu.kernels import reference
 from tests.support import cupy_standin as standin
+from tests.support.call_cuda_kernels import Device, equal
 from tests.support.cuda_on_cpu import HostLaunchError, HostModule, host_module
-from tests.support.kernel_device import Device, equal
 from tests.support.kernel_vectors import DTYPES, full_range, mixes, thresholds_for, weights_of
 
 KERNELS = Path(reference.__file__).parent

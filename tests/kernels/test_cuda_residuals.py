@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.kernels import reference
-from tests.support.kernel_device import Device, equal
+from tests.support.call_cuda_kernels import Device, equal
 from tests.support.kernel_vectors import (
     frames_with_levels,
     packed,

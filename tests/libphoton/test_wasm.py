@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.golden import GOLDEN, LISTED
+from tests.support.golden_names import GOLDEN, LISTED
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
 COMPACT = [name for name in LISTED if name.startswith("compact")]

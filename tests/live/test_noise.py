@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from tests.support.camera_models import CAMERAS, movie, of
 from tests.support.killed_recordings import killed
-from tests.support.lab_cameras import CAMERAS, movie, of
 
 
 def begin(url, data, **options):

@@ -22,7 +22,7 @@ from photon_gpu.errors import (
     UnsupportedVersionError,
 )
 from photon_gpu.reader.movie import Movie
-from tests.support.camera import CAMERA, camera_movie
+from tests.support.camera_movies import CAMERA, camera_movie
 from tests.support.indices import as_numpy_does, indices
 
 VALUES = camera_movie(25, 17, 23)

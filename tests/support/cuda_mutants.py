@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[2]
 CU, PC, RC = "kernels/photon.cu", "kernels/predictors.cu", "kernels/residuals.cu"
 TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = (
-    "photon_gpu/engine/gpu/slots.py",
+    "photon_gpu/engine/gpu/streams_and_buffers.py",
     "photon_gpu/engine/gpu/coder.py",
-    "photon_gpu/engine/gpu/device_bands.py",
+    "photon_gpu/engine/gpu/predict_bands.py",
 )
-PACKING = "photon_gpu/engine/gpu/packing.py"
+PACKING = "photon_gpu/engine/gpu/residual_transfer.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
 RESIDUALS = ("tests/kernels/test_cuda_residuals.py",)
 PIPELINE = ("tests/engine/gpu/test_coder.py",)

@@ -18,7 +18,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.open import open_source
-from tests.support.golden import GOLDEN
+from tests.support.golden_names import GOLDEN
 
 CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)
 PMT = pg.NoiseModel(gain=100.0, offset=92.0)

@@ -6,8 +6,8 @@ import random
 
 import photon_gpu as pg
 from tests.support.faulty_disk import Failing
-from tests.support.faulty_filesystem import ERRORS, Chance, FaultyFileSystem
-from tests.support.recordings import frames, settings
+from tests.support.faulty_object_store import ERRORS, Chance, FaultyFileSystem
+from tests.support.interrupted_recordings import frames, settings
 
 
 def record_badly(connection, folder, name, spool, seed):

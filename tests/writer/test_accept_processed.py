@@ -11,9 +11,9 @@ from scipy import ndimage
 
 import photon_gpu as pg
 from photon_gpu.errors import BatchError, InvalidInputError, PhotonWarning
-from tests.support.detectors import detect, still
-from tests.support.microscopes import raw
+from tests.support.detector_models import detect, still
 from tests.support.processing import processed
+from tests.support.simulated_recordings import raw
 
 STATED = pg.NoiseModel(gain=8.0, offset=100.0, variance=36.0)
 

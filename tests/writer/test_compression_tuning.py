@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu.encode_settings import PRESETS, EncodeSettings
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.blosc import Compressor
@@ -19,7 +20,6 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import PRESETS, EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.writer.compression_tuning import choose, sample

@@ -11,7 +11,7 @@ from astropy.io import fits
 import photon_gpu as pg
 from photon_gpu.reader.export import export
 from photon_gpu.sources.open import open_source
-from tests.support.format_files import (
+from tests.support.microscope_files import (
     write_nwb,
     write_ome_zarr,
     write_scanbox,

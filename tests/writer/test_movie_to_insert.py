@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 import photon_gpu as pg
+from photon_gpu.encode_settings import EncodeSettings
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import EncodeSettings
 from photon_gpu.writer.movie_to_insert import MovieToInsert
 
 

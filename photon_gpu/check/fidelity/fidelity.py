@@ -15,9 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from photon_gpu.check.fidelity.pixel_checks import PixelComparison
-from photon_gpu.check.fidelity.report_lines import LIMITS, ReportLine, measured, of_channels, skipped, verdict
+from photon_gpu.check.fidelity.property_verdicts import (
+    LIMITS,
+    ReportLine,
+    measured,
+    of_channels,
+    skipped,
+    verdict,
+)
 from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.check.fidelity.sample import Sample, pieces, take
+from photon_gpu.encode_settings import bounded_number, flag, progress_call
 from photon_gpu.engine.codec.encoding import noise_of_channels
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
@@ -25,7 +33,6 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
-from photon_gpu.settings import bounded_number, flag, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.noise_by_level import LightLevels
-from photon_gpu.check.fidelity.report_lines import ReportLine
+from photon_gpu.check.fidelity.property_verdicts import ReportLine
 from photon_gpu.check.fidelity.residual import correlation
 from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.check.fidelity.traces import Traces, relative

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.figure_data import FidelityFacts, Pictures
-from photon_gpu.check.fidelity.report_lines import LIMITS
-from photon_gpu.plots import (
+from photon_gpu.check.fidelity.property_verdicts import LIMITS
+from photon_gpu.movie_figures import (
     BLUE,
     GREEN,
     INK,

@@ -6,7 +6,7 @@ from html import escape
 
 from photon_gpu.check.fidelity.figure_data import FidelityFacts
 from photon_gpu.check.fidelity.figures import STATUS, svg
-from photon_gpu.check.fidelity.report_lines import ReportLine
+from photon_gpu.check.fidelity.property_verdicts import ReportLine
 from photon_gpu.check.warn_failed_checks import tally
 
 _GROUPS = (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.bias_causes import likely_cause
-from photon_gpu.check.fidelity.report_lines import LIMITS, PASS, WARN, ReportLine, measured, skipped
+from photon_gpu.check.fidelity.property_verdicts import LIMITS, PASS, WARN, ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, information_kept

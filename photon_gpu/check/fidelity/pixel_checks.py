@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.report_lines import ReportLine, measured, skipped
+from photon_gpu.check.fidelity.property_verdicts import ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import difference
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.anscombe import anscombe

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.report_lines import ReportLine, measured, skipped
+from photon_gpu.check.fidelity.property_verdicts import ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.engine.model.anscombe import stabilized_floor
 

@@ -11,10 +11,10 @@ from typing import Any
 from photon_gpu.check.fidelity.figure_data import Pictures
 from photon_gpu.check.fidelity.figures import overview
 from photon_gpu.check.fidelity.html_page import page
-from photon_gpu.check.fidelity.report_lines import ReportLine, verdict
+from photon_gpu.check.fidelity.property_verdicts import ReportLine, verdict
 from photon_gpu.check.warn_failed_checks import tally
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.plots import save_figure
+from photon_gpu.movie_figures import save_figure
 from photon_gpu.store.durable import replacing
 
 

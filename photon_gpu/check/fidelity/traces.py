@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.report_lines import ReportLine, measured, skipped
+from photon_gpu.check.fidelity.property_verdicts import ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.errors import InvalidInputError
 

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.integrity.ome_zarr_repair import (
+from photon_gpu.check.integrity.ome_zarr_shard_repair import (
     LevelRepair,
     ShardRepair,
     container_entries,
@@ -22,12 +22,12 @@ from photon_gpu.check.integrity.ome_zarr_repair import (
 )
 from photon_gpu.check.integrity.result import Problem, Verification
 from photon_gpu.check.integrity.verify import Check, verify
+from photon_gpu.encode_settings import progress_call
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.settings import progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions

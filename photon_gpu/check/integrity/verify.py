@@ -15,12 +15,12 @@ from typing import Any
 
 from photon_gpu.check.integrity.ome_zarr_container import container_problems, named_as_stored
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
+from photon_gpu.encode_settings import bounded_number, flag, progress_call
 from photon_gpu.engine.codec.encoding import Encoding, filter_config
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.settings import bounded_number, flag, progress_call
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store import frame_records, manifest, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_number
@@ -30,8 +30,8 @@ from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.movie_files import DECODER, decoder_of
 from photon_gpu.store.ome_zarr.zarr2_view import movie_storage
+from photon_gpu.store.overwrite import left_behind_text
 from photon_gpu.store.storage import Storage
-from photon_gpu.store.swap import left_behind_text
 
 BUDGET_BYTES = 512 << 20
 _REMOTE_READS = 16

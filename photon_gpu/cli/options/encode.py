@@ -12,7 +12,7 @@ from photon_gpu.cli.options.running import Backend, Workers
 from photon_gpu.cli.options.values import pairs, read_number, read_whole, read_whole_or_auto
 
 if TYPE_CHECKING:
-    from photon_gpu.settings import EncodeSettings
+    from photon_gpu.encode_settings import EncodeSettings
 
 Attribute = Annotated[
     list[str] | None,
@@ -129,7 +129,7 @@ Pyramid = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
-    """The options of ``encode`` that become :class:`~photon_gpu.settings.EncodeSettings`."""
+    """The options of ``encode`` that become :class:`~photon_gpu.encode_settings.EncodeSettings`."""
 
     gain: Gain = None
     offset: Offset = None
@@ -153,7 +153,7 @@ class EncodeOptions:
 
     def settings(self) -> EncodeSettings:
         """Return the settings from the options of the command line."""
-        from photon_gpu.settings import EncodeSettings
+        from photon_gpu.encode_settings import EncodeSettings
 
         return EncodeSettings(**self._typed())
 

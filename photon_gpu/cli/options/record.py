@@ -14,7 +14,7 @@ from photon_gpu.cli.options.values import read_number
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.settings import RecordSettings
+    from photon_gpu.encode_settings import RecordSettings
 
 RecordCheck = Annotated[
     str,
@@ -69,7 +69,7 @@ class RecordOptions(EncodeOptions):
 
     def settings(self) -> RecordSettings:
         """Return the settings from the options of the command line."""
-        from photon_gpu.settings import RecordSettings
+        from photon_gpu.encode_settings import RecordSettings
 
         if self.check not in ("on", "off"):
             raise typer.BadParameter(f"--check is {self.check!r}; allowed are on, off")

@@ -10,8 +10,8 @@ import numpy as np
 
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
-from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
+from photon_gpu.engine.model.clipping_levels import NO_CLIPPING, ClippingLevels
+from photon_gpu.engine.model.clipping_levels_code_table import ClippedCodeTable
 from photon_gpu.engine.model.code_table import PHASES, CodeTable, check_step, dtype_name
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import PeakCodeTable, check_peaks

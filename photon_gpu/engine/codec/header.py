@@ -22,7 +22,7 @@ from photon_gpu.engine.codec.predictors import (
     within_limits,
 )
 from photon_gpu.engine.codec.residual_bands import SEGMENT, Places, Reader
-from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
+from photon_gpu.engine.model.clipping_levels import NO_CLIPPING, ClippingLevels
 from photon_gpu.engine.model.photon_peak_code_table import MOST_PEAKS
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedVersionError
 

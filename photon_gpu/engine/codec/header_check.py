@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
+from photon_gpu.engine.model.clipping_levels import NO_CLIPPING, ClippingLevels
 from photon_gpu.errors import CorruptDataError
 
 

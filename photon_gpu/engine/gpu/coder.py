@@ -22,10 +22,10 @@ from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
-from photon_gpu.engine.gpu.device_bands import bands, banks, extent, first_where, in_banks, predict, restore
 from photon_gpu.engine.gpu.devices import chosen_devices
-from photon_gpu.engine.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
-from photon_gpu.engine.gpu.slots import Lane, Slot, Slots
+from photon_gpu.engine.gpu.predict_bands import bands, banks, extent, first_where, in_banks, predict, restore
+from photon_gpu.engine.gpu.residual_transfer import bring_down, bring_up, check_unpacked, restored_here
+from photon_gpu.engine.gpu.streams_and_buffers import Lane, Slot, Slots
 from photon_gpu.engine.runtime.pool import copy_array
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError

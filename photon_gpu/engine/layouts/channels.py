@@ -26,7 +26,7 @@ from photon_gpu.engine.layouts.channel_payloads import ChannelTable, join, read_
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.lossless import Lossless
 from photon_gpu.engine.layouts.plain import Plain
-from photon_gpu.engine.layouts.sealed_frames import SealedFrames
+from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.stopwatch import Stages

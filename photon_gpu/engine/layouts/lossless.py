@@ -12,7 +12,7 @@ from photon_gpu.engine.codec.blosc import compress, compress_blocks, decompress_
 from photon_gpu.engine.codec.blosc import decompress as open_frame
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.layouts.base import copied_to, stored_rows
-from photon_gpu.engine.layouts.sealed_frames import SealedFrames
+from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split

@@ -18,11 +18,11 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.layouts.base import stored_rows
-from photon_gpu.engine.layouts.label_blocks import LabelDecoder
-from photon_gpu.engine.layouts.label_frames import frames_of_labels
-from photon_gpu.engine.layouts.sealed_frames import SealedFrames
+from photon_gpu.engine.layouts.plain_decode import LabelDecoder
+from photon_gpu.engine.layouts.plain_encode import frames_of_labels
+from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames
 from photon_gpu.engine.model.anscombe import inverse_anscombe
-from photon_gpu.engine.model.clipped_code_table import MARKS, ClippedCodeTable
+from photon_gpu.engine.model.clipping_levels_code_table import MARKS, ClippedCodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import WHOLE, Split

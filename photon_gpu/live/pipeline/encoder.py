@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
+from photon_gpu.encode_settings import AUTO, checked_noise
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
@@ -22,7 +23,6 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.filling_chunks import Chunk
-from photon_gpu.settings import AUTO, checked_noise
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.missing import spans
 from photon_gpu.sources.open import open_source

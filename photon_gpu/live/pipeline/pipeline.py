@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from photon_gpu.check import warn_failed_checks
-from photon_gpu.check.fidelity.report_lines import ReportLine
+from photon_gpu.check.fidelity.property_verdicts import ReportLine
 from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout

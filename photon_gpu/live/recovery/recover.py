@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check import warn_failed_checks
-from photon_gpu.check.fidelity.report_lines import ReportLine
+from photon_gpu.check.fidelity.property_verdicts import ReportLine
+from photon_gpu.encode_settings import AUTO, location
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
@@ -44,14 +45,13 @@ from photon_gpu.live.spool.spool import RECORDING, Spool, pending, remove_rests,
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.recording import Document, Recording
-from photon_gpu.settings import AUTO, location
 from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
 from photon_gpu.store.ome_zarr.zarr2_view import movie_storage, recorded
+from photon_gpu.store.overwrite import left_behind, put_back
 from photon_gpu.store.storage import Storage
-from photon_gpu.store.swap import left_behind, put_back
 from photon_gpu.writer.auto_noise import KEY
 
 

@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from photon_gpu.encode_settings import RecordSettings
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import RecordSettings
 from photon_gpu.sources.select.axes import check_letters, movie_order
 from photon_gpu.writer.auto_noise import ACCEPTED_KEY, CHANNELS_KEY, KEY
 

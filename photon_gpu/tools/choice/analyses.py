@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.traces import smooth
+from photon_gpu.encode_settings import shown
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import shown
 from photon_gpu.tools.choice.regions import MOST, correlated_pixels, find_regions, traces
 from photon_gpu.tools.choice.spots import LEAST, MOST_SPOTS, find_spots, localise
 

@@ -10,12 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import information_kept
-from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.errors import InvalidInputError
-from photon_gpu.progress_bar import Progress
-from photon_gpu.settings import (
+from photon_gpu.encode_settings import (
     EncodeSettings,
     bounded_number,
     checked_noise,
@@ -24,6 +19,11 @@ from photon_gpu.settings import (
     tell_stage,
     whole_number,
 )
+from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.engine.model.information import information_kept
+from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source

@@ -8,11 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from photon_gpu.encode_settings import EncodeSettings
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import PhotonWarning
 from photon_gpu.reader.open import open as open_movie
-from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import encode_with

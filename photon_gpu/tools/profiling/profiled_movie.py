@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.encode_settings import EncodeSettings
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.recording import Recording
-from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.check.fidelity.report_lines import LIMITS
+from photon_gpu.check.fidelity.property_verdicts import LIMITS
 from photon_gpu.engine.codec import encoding
 from photon_gpu.engine.model.anscombe import inverse_anscombe, inverse_anscombe_unbiased
 from photon_gpu.engine.model.code_table import CodeTable

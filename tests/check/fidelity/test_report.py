@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.check.fidelity import report_lines as line_module
+from photon_gpu.check.fidelity import property_verdicts as line_module
 from photon_gpu.check.fidelity.figures import PANELS, svg
 from photon_gpu.check.fidelity.noise_by_level import expected_variance
-from photon_gpu.check.fidelity.report_lines import LIMITS, Limit, ReportLine, verdict
+from photon_gpu.check.fidelity.property_verdicts import LIMITS, Limit, ReportLine, verdict
 from photon_gpu.check.fidelity.sample import neighbours, plan
 from photon_gpu.check.fidelity.traces import agreement, smooth
 from photon_gpu.errors import CorruptDataError, InvalidInputError

@@ -15,7 +15,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.live.watch import WatchFeed
-from tests.support.tiff_files import write_two_files
+from tests.support.source_files import write_two_files
 
 MODEL = ("--gain", "20", "--offset", "100")
 
@@ -165,7 +165,7 @@ def test_workers_record_frames_that_their_source_lacks(tmp_path, movie, cut):
     """Workers of a cluster open the source; the process that publishes the movie never sees it."""
     from photon_gpu.cluster.worker_sources import travelling
     from photon_gpu.cluster.worker_tasks import prepare
-    from photon_gpu.settings import EncodeSettings
+    from photon_gpu.encode_settings import EncodeSettings
     from photon_gpu.sources.select.open_options import SourceRequest
     from photon_gpu.store.claim import Claim
     from photon_gpu.store.destination import destination

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
-from photon_gpu.engine.model.clipping import ClippingLevels
+from photon_gpu.engine.model.clipping_levels import ClippingLevels
+from photon_gpu.engine.model.clipping_levels_code_table import ClippedCodeTable
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.information import information_kept
 from photon_gpu.engine.model.photon_peak_code_table import PeakCodeTable

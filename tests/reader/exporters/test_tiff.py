@@ -12,7 +12,7 @@ import photon_gpu as pg
 from photon_gpu.reader.export import export
 from photon_gpu.reader.exporters.tiff_pages import write_pages
 from photon_gpu.sources.tiff.metadata_tags import Tags
-from tests.support.tiff_files import make_movie, write_scanimage
+from tests.support.source_files import make_movie, write_scanimage
 
 MOVIE = make_movie((24, 8, 10), dtype="uint16")
 FIVE = MOVIE.reshape(6, 2, 2, 8, 10)

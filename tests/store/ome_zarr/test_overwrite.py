@@ -12,7 +12,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.errors import PhotonError, PhotonWarning
-from photon_gpu.store import swap
+from photon_gpu.store import overwrite
 from photon_gpu.store.movie_files import own_names
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage, movie_storage
@@ -76,12 +76,12 @@ def test_a_copy_that_is_killed_at_any_step_is_finished_by_recover(old_levels, ne
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PhotonWarning)
             try:
-                swap.Replaceable(Stops(store.fs, store.root), None).replace_with(new, FACTS)
+                overwrite.Replaceable(Stops(store.fs, store.root), None).replace_with(new, FACTS)
                 break
             except Killed:
                 check_that_what_opens_is_whole(store)
                 report = pg.recover(url)
-        assert report.put_back == new.root.split("/")[-1] and not swap.left_behind(store)
+        assert report.put_back == new.root.split("/")[-1] and not overwrite.left_behind(store)
         np.testing.assert_array_equal(pg.open(url).counts[...], NEW)
         assert [problem.name for problem in pg.verify(url).problems] == ["/notes.txt"]
         names = movie_storage(url).names()

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 import photon_gpu as pg
 from photon_gpu.cli.app import app
+from photon_gpu.encode_settings import RecordSettings
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.settings import RecordSettings
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
-from photon_gpu.writer import ome_zarr as writer
-from tests.support.camera import CAMERA, camera_movie
+from photon_gpu.writer import ome_zarr_axes_and_shards as writer
+from tests.support.camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(45, 17, 22)
 OPTIONS = {"noise": CAMERA, "chunk_frames": 10, "preset": "fast"}

@@ -96,7 +96,7 @@ def profile(
       photon-gpu profile --camera 512x512x30 --dtype uint16 --plot profile.png
       photon-gpu profile raw.tif --gain 100 --offset 92 --folder /data
     """
-    from photon_gpu.settings import PRESETS
+    from photon_gpu.encode_settings import PRESETS
     from photon_gpu.tools.profiling.preset_for_camera import Camera
     from photon_gpu.tools.profiling.profile import LAYOUTS
     from photon_gpu.tools.profiling.profile import profile as measure
@@ -118,7 +118,7 @@ def profile(
             progress=tick,
         )
     if plot:
-        from photon_gpu.plots import save_figure
+        from photon_gpu.movie_figures import save_figure
         from photon_gpu.tools.profiling.plot import plot_profile
 
         save_figure(plot_profile(result), plot, dpi=150)

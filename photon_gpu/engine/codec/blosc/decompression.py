@@ -11,7 +11,7 @@ from photon_gpu.engine.codec.blosc.c_functions import c_library, decode
 from photon_gpu.engine.codec.blosc.frame import HEADER, MEMCPYED, block_ends, frame_of_blocks, frame_sizes
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.kernels.labels.blosc_blocks import FrameBlocks
+from photon_gpu.kernels.plain_layout.blosc_blocks import FrameBlocks
 
 
 def decompress(

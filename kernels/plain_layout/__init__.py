@@ -1,0 +1,1 @@
+"""Compiled calls that encode and decode chunks of layout plain, without Python's lock."""
