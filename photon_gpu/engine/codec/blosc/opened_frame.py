@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,14 +20,13 @@ class Blocks:
     Attributes
     ----------
     data : (n,) uint8 array
-        The content. Blocks that are not open are undefined, and take no memory.
+        The content. Blocks that are not open are undefined.
     """
 
     def __init__(self, frame: bytes, run: Map = map) -> None:
         self._frame, self._run = frame, run
         nbytes, self._size = frame_sizes(frame)
-        # NumPy asks for pages of 2 MiB, and each that a block of 32 KiB falls into would be cleared.
-        self.data = np.frombuffer(mmap.mmap(-1, max(nbytes, 1)), np.uint8, nbytes)
+        self.data = np.empty(nbytes, np.uint8)
         blocks = -(-nbytes // self._size) if self._size else 0
         self._one = blocks < 2 or bool(frame[2] & MEMCPYED)
         # A short last block joins the one before: Blosc refuses a frame smaller than its block size.
