@@ -42,6 +42,9 @@ _SHARED = 1 << 18  # Pixels of a sample above which several threads try candidat
 _MANY = 1 << 18  # Samples in a band above which the size of its tables hardly matters.
 _MOST_BITS = 1.2
 _EXACT_COST = 1.01  # If every value has its own code, exact values may be larger by this factor.
+# Unless all of a movie is tried, a later compressor must save more than 1 %: a sample overstates what small
+# blocks and bit planes save.
+_LATER_COST = 1.01
 _NOISE_BITS, _CLOSE = 2.0, 1.05
 _FRAMES = 32
 _MOST_READ = 64  # Most pixels to read per pixel that is tried, because whole frames are read.
@@ -218,7 +221,11 @@ def _choose(
         # In the bands of the movie the size of the tables hardly matters; in a small sample it would.
         preset = replace(preset, coded=preset.coded[:1])
     if encoding.layout == "compact":
-        return _choose_compact(blocks, encoding, backend, preset, settings.predictor, compressors, mean, run)
+        whole = sum(block.size for block in blocks) == math.prod(source.shape)
+        later_cost = 1.0 if whole else _LATER_COST
+        return _choose_compact(
+            blocks, encoding, backend, preset, settings.predictor, compressors, later_cost, mean, run
+        )
     trials = tuple(
         Trial(
             "none",
@@ -243,6 +250,7 @@ def _choose_compact(
     preset: _Preset,
     predictor: str | Predictor | None,
     compressors: tuple[Compressor, ...],
+    later_cost: float,
     mean: float,
     run: Map,
 ) -> Choice:
@@ -297,8 +305,10 @@ def _choose_compact(
     apart = True in bits and math.isclose(bits[True], bits[False], abs_tol=1e-9)
 
     def rank(nbytes: int, one: Encoding) -> tuple[float, bool]:
-        wins = one.exact and apart and not one.predictor.coded
-        return nbytes / _EXACT_COST if wins else float(nbytes), not one.exact
+        cost = 1.0 if one.compressor == compressors[0] or one.predictor.coded else later_cost
+        if one.exact and apart and not one.predictor.coded:
+            cost /= _EXACT_COST
+        return nbytes * cost, not one.exact
 
     # All predictors with the two quickest compressors, then the others with the best three combinations.
     tried = [one.but(compressor=other) for one in candidates for other in compressors[:2]]

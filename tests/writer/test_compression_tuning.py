@@ -121,6 +121,15 @@ def test_a_preset_is_not_larger_than_a_cheaper_one(name):
     assert sizes == sorted(sizes, reverse=True), dict(zip(PRESETS, sizes, strict=True))
 
 
+@pytest.mark.parametrize("photons", [0.5, 5.0])
+def test_a_preset_is_not_larger_than_a_cheaper_one_if_only_a_sample_is_tried(tmp_path, photons):
+    movie = pg.simulate(frames=150, height=200, width=200, photons=photons, seed=1)
+    options = {"layout": "compact", "noise": movie.noise, "trust_noise": True, "check": False}
+    encoded = [pg.encode(movie, tmp_path / f"{preset}.zarr", preset=preset, **options) for preset in PRESETS]
+    sizes = [report.stored_bytes for report in encoded]
+    assert sizes == sorted(sizes, reverse=True), dict(zip(PRESETS, sizes, strict=True))
+
+
 def test_each_kind_of_movie_gets_its_kind_of_predictor():
     picked = {name: chosen(*MOVIES[name], "compact", "small").encoding for name in MOVIES}
     assert picked["steady scene"].predictor.name in ("full", "past", "mean")
