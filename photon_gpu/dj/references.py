@@ -3,18 +3,23 @@
 Rows are read as text, not through column types. Every column of every table that
 can hold a path is searched: JSON, text, arrays, domains, composites and short binary
 values. So a row copied to another schema, a column whose codec is not installed
-here, or a null store name cannot hide a reference. A column that cannot be read
-ends the search with an error.
+here, or a null store name cannot hide a reference. Neither can capital letters,
+escapes, hexadecimal digits, base64, or the compression of DataJoint's blobs. A column
+that cannot be read ends the search with an error.
 """
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 from photon_gpu.errors import PhotonError
 
@@ -42,14 +47,14 @@ _COLUMNS = {
               'bit', 'varbit', 'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle', 'xid', 'xid8',
               'cid', 'tid', 'pg_lsn'))
         ORDER BY 1, 2, 3""",
-    # MariaDB stores JSON as longtext. MySQL would read a longer blob completely to test its length.
+    # MariaDB stores JSON as longtext.
     "mysql": """
         SELECT c.table_schema, c.table_name, c.column_name, c.data_type
         FROM information_schema.columns c
         JOIN information_schema.tables t
           ON t.table_schema = c.table_schema AND t.table_name = c.table_name
         WHERE c.data_type IN ('json', 'char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext',
-            'binary', 'varbinary', 'tinyblob', 'blob')
+            'binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', 'longblob')
           AND t.table_type NOT IN ('VIEW', 'SYSTEM VIEW', 'SEQUENCE')
           AND c.table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
         ORDER BY 1, 2, 3""",
@@ -76,7 +81,15 @@ _TEXT_TYPES = {"json", "jsonb", "text", "varchar", "bpchar", "_json", "_jsonb", 
 
 # Characters of a path from the schema's folder on; photon_gpu.dj.address percent-encodes all others.
 _PATH = re.compile(r"[\w.~%=/-]+", re.ASCII)
-_END = re.compile(r"\.zarr(?![A-Za-z0-9_%~=])")
+_END = re.compile(r"\.zarr(?![a-z0-9_%~=])")
+_SIGN = re.compile(r"[^a-z0-9_]")
+_LONGEST_PATH = 2048  # characters; those of photon_gpu.dj.address are shorter
+
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{10,}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
+_LINE_ENDS = re.compile(r"\s+|\\+[rn]")
+_COMPRESSED = b"ZL123\0"  # DataJoint's blobs of more than 1000 bytes; eight bytes of length follow
+_LONGEST_BLOB = 1 << 26
 
 
 class ReferencesUnknownError(PhotonError, RuntimeError):
@@ -87,7 +100,8 @@ class References:
     r"""The paths that texts mention.
 
     A movie counts as referenced if any text contains its path from the schema folder on, whatever
-    store name or prefix precedes it, and however the text is quoted or escaped.
+    store name or prefix precedes it, in small or capital letters, and however the text is quoted or
+    escaped. A path in hexadecimal digits, in base64 or in a compressed blob of DataJoint counts, too.
 
     Examples
     --------
@@ -103,29 +117,64 @@ class References:
     def add(self, texts: Iterable[str | bytes]) -> None:
         """Add the paths in more texts; bytes are searched as binary values."""
         for text in texts:
-            binary = isinstance(text, bytes)
-            for spelling in _spellings(text.decode("latin-1") if isinstance(text, bytes) else text):
-                for run in _PATH.finditer(spelling):
-                    self._add_run(run[0], binary)
+            raw = _uncompressed(text) if isinstance(text, bytes) else text
+            for form, binary in _decoded(raw):
+                for spelling in _spellings(form):
+                    for run in _PATH.finditer(spelling.lower()):
+                        self._add_run(run[0], binary)
 
     def _add_run(self, run: str, binary: bool) -> None:
         for end in re.finditer(r"\.zarr", run) if binary else _END.finditer(run):
-            parts = run[: end.end()].split("/")
+            parts = run[max(0, end.end() - _LONGEST_PATH) : end.end()].split("/")
             for start in range(len(parts)):
-                # In a binary value, the bytes before a path may look like part of it.
-                for skipped in range(len(parts[start]) if binary else 1):
-                    self._ends.add("/".join([parts[start][skipped:], *parts[start + 1 :]]))
+                # What stands before a path may look like part of it: any bytes, or "path=" in a text.
+                part = parts[start]
+                starts = range(len(part)) if binary else (0, *(sign.end() for sign in _SIGN.finditer(part)))
+                for skipped in starts:
+                    self._ends.add("/".join([part[skipped:], *parts[start + 1 :]]))
 
     def __contains__(self, path: object) -> bool:
-        return path in self._ends
+        return isinstance(path, str) and path.lower() in self._ends
+
+
+def _uncompressed(blob: bytes) -> bytes:
+    """Return the content of a compressed blob of DataJoint; other values as they are."""
+    if not blob.startswith(_COMPRESSED):
+        return blob
+    try:
+        return zlib.decompressobj().decompress(blob[len(_COMPRESSED) + 8 :], _LONGEST_BLOB)
+    except zlib.error:
+        return blob
+
+
+def _decoded(value: str | bytes) -> Iterator[tuple[str, bool]]:
+    """Yield a value as text, and what its hexadecimal digits and base64 stand for; True for bytes."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    yield text, isinstance(value, bytes)
+    for run in _HEXADECIMAL.findall(text):
+        for first in (0, 1):
+            digits = run[first : first + (len(run) - first) // 2 * 2]
+            yield from _movies_in(bytes.fromhex(digits))
+    for run in _BASE64.findall(_LINE_ENDS.sub("", text)):
+        for first in range(4):
+            digits = run[first:].replace("+", "-").replace("/", "_")
+            digits = digits[: len(digits) - (len(digits) % 4 == 1)]
+            yield from _movies_in(base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4)))
+
+
+def _movies_in(content: bytes) -> Iterator[tuple[str, bool]]:
+    if NEEDLE.encode() in content.lower():
+        yield content.decode("latin-1"), True
 
 
 def _spellings(text: str) -> Iterator[str]:
     """Yield the unescaped forms of a text; a backslash may be an escape or a path separator."""
     text = re.sub(r"\\+u00([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text)
-    yield re.sub(r"[\\/]+", "/", text)
-    if re.search(r"\\[bfnrt]", text):
-        yield re.sub(r"[\\/]+", "/", re.sub(r"\\+[bfnrt]", " ", text))
+    # Paths contain percent-encoded characters of their own, so the text as it is counts, too.
+    for form in dict.fromkeys((text, html.unescape(text), unquote(text, "latin-1"))):
+        yield re.sub(r"[\\/]+", "/", form)
+        if re.search(r"\\[bfnrt]", form):
+            yield re.sub(r"[\\/]+", "/", re.sub(r"\\+[bfnrt]", " ", form))
 
 
 def find_references(*connections: Any, needle: str = NEEDLE) -> References:
@@ -267,26 +316,69 @@ def _texts(
     tables: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for owner, table, column, type_name in connection.query(_COLUMNS[connection.adapter.backend]).fetchall():
         if schema in (None, owner) and (not types or type_name in types):
-            value = _as_text(quote(column), type_name) if postgresql else quote(column)
-            tables.setdefault((owner, table), []).append((value, type_name))
+            tables.setdefault((owner, table), []).append((quote(column), type_name))
     for (owner, table), columns in tables.items():
-        values = [value for value, _ in columns]
-        contains = "strpos({0}, '{1}')" if postgresql else "LOCATE('{1}', {0})"
+        values = [_short(column, type_name, postgresql) for column, type_name in columns]
         any_of = " OR ".join(
-            "(" + " AND ".join(f"{contains.format(value, word)} > 0" for word in words) + ")"
-            for value in values
+            _contains(_as_text(value, type_name, postgresql), words, postgresql)
+            for value, (_, type_name) in zip(values, columns, strict=True)
         )
         query = f"SELECT {', '.join(values)} FROM {quote(owner)}.{quote(table)} WHERE {any_of}"
         for row in connection.query(query.replace("%", "%%")):
             for value, (_, type_name) in zip(row, columns, strict=True):
-                if value is not None:
+                if isinstance(value, memoryview):
+                    yield bytes(value)
+                elif value is not None:
                     yield value.encode() if postgresql and type_name not in _TEXT_TYPES else value
 
 
-def _as_text(column: str, type_name: str) -> str:
-    if type_name == "bytea":
-        return f"CASE WHEN octet_length({column}) <= {_SHORT_BINARY} THEN encode({column}, 'escape') END"
-    return f"{column}::text"
+def _short(column: str, type_name: str, postgresql: bool) -> str:
+    """SQL of a column's value as it is fetched, without binary values that are too long."""
+    if type_name == "bytea" or type_name.endswith("blob"):
+        return f"CASE WHEN octet_length({column}) <= {_SHORT_BINARY} THEN {column} END"
+    return f"{column}::text" if postgresql else column
+
+
+def _as_text(value: str, type_name: str, postgresql: bool) -> str:
+    """SQL of a value as text that can be searched, whatever its collation or character set."""
+    if not postgresql:
+        return f"CONVERT({value} USING latin1)"
+    return f"""({f"encode({value}, 'escape')" if type_name == "bytea" else value}) COLLATE "C\""""
+
+
+def _contains(text: str, words: list[str], postgresql: bool) -> str:
+    """SQL for whether a text holds all words, plainly or encoded, or a compressed blob."""
+    lowered = f"lower({text})" if postgresql else text  # MySQL compares latin1 without regard to case
+
+    def position(sought: str, inside: str) -> str:
+        return f"strpos({inside}, '{sought}')" if postgresql else f"LOCATE('{sought}', {inside})"
+
+    forms = [
+        [f"{position(word.lower(), lowered)} > 0" for word in words],
+        [f"{position(word.encode().hex(), lowered)} > 0" for word in words],
+        [
+            "(" + " OR ".join(f"{position(part, text)} > 0" for part in _base64_parts(word)) + ")"
+            for word in words
+        ],
+        [f"{position('ZL123', text)} = 1"],
+    ]
+    return "(" + " OR ".join("(" + " AND ".join(form) + ")" for form in forms) + ")"
+
+
+def _base64_parts(word: str) -> list[str]:
+    """Characters that base64 of any text with this word holds, for each of the three places of its start.
+
+    Examples
+    --------
+    >>> _base64_parts("zarr")
+    ['emFyc', 'phcn', '6YXJy']
+    """
+    parts = []
+    for before in range(3):
+        coded = base64.b64encode(bytes(before) + word.encode() + bytes(2)).decode()
+        whole = coded[(before * 8 + 5) // 6 : (before + len(word)) * 8 // 6]
+        parts.append(max(re.split(r"[+/]", whole), key=len))  # these two have other letters in URLs
+    return parts
 
 
 def _name(connection: Any) -> str:

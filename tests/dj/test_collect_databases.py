@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from datajoint.blob import pack
 
 from photon_gpu.dj import collect, record, stores
 from photon_gpu.dj.database_marks import MARK
@@ -180,6 +181,10 @@ POSTGRESQL = {
     "bytea[]": r"ARRAY['\x2d'::bytea || convert_to({path}, 'UTF8')]",
     "bytea domain": "convert_to({row}, 'UTF8')",
     "composite with bytea": "ROW(1, convert_to({row}, 'UTF8'))::{schema}.labelled",
+    "capital letters": "upper({path})",
+    "hexadecimal": "upper(encode(convert_to({row}, 'UTF8'), 'hex'))",
+    "base64": "encode(convert_to({row}, 'UTF8'), 'base64')",
+    "compressed blob": "'\\x{blob}'",
 }
 TYPES = {
     "jsonb domain": "{schema}.stored",
@@ -191,7 +196,16 @@ TYPES = {
     "bytea domain": "{schema}.packed",
     "composite with bytea": "{schema}.labelled",
     "escaped json": "json",
+    "capital letters": "text",
+    "hexadecimal": "text",
+    "base64": "text",
+    "compressed blob": "bytea",
 }
+
+
+def compressed(schema):
+    """A blob of DataJoint, as hexadecimal digits, that holds the path of the first movie."""
+    return pack({"path": f"{schema.database}/recording/recording_id=1/movie.zarr", "more": "x" * 1000}).hex()
 
 
 @pytest.mark.parametrize("column", POSTGRESQL)
@@ -206,7 +220,9 @@ def test_a_copy_in_any_column_of_postgresql_protects(dj, schema, store, column):
     conn.query(f"CREATE TYPE {name}.pair AS (number int, movie jsonb)")
     conn.query(f"CREATE TYPE {name}.labelled AS (number int, movie bytea)")
     conn.query(f"CREATE TABLE {name}.copies (copy {TYPES.get(column, column).format(schema=name)})")
-    value = POSTGRESQL[column].format(row="movie::text", path="(movie->>'path')", schema=name)
+    value = POSTGRESQL[column].format(
+        row="movie::text", path="(movie->>'path')", schema=name, blob=compressed(schema)
+    )
     conn.query(f"INSERT INTO {name}.copies SELECT {value} FROM {table.full_table_name}")
     table.delete()
     assert emptied(schema).referenced == 1
@@ -380,15 +396,27 @@ class TestMySQL:
         check_rows(table, {2: A})
 
     @pytest.mark.parametrize(
-        "column_type", ["json", "text", "varchar(2000)", "blob", "varbinary(2000)", "path"]
+        ("column_type", "value"),
+        [
+            ("json", "movie"),
+            ("text", "movie"),
+            ("text", "JSON_UNQUOTE(JSON_EXTRACT(movie, '$.path'))"),
+            ("varchar(2000)", "JSON_EXTRACT(movie, '$.path')"),
+            ("varbinary(2000)", "JSON_EXTRACT(movie, '$.path')"),
+            ("blob", "movie"),
+            ("mediumblob", "movie"),
+            ("longblob", "movie"),
+            ("longblob", "x'{blob}'"),
+            ("text", "UPPER(JSON_UNQUOTE(JSON_EXTRACT(movie, '$.path')))"),
+            ("mediumtext", "HEX(movie)"),
+            ("longtext", "TO_BASE64(movie)"),
+            ("text CHARACTER SET utf16", "movie"),
+        ],
     )
-    def test_a_copy_in_any_column_protects(self, mysql, tmp_path, column_type):
+    def test_a_copy_in_any_column_protects(self, mysql, tmp_path, column_type, value):
         connection, schema, table = self.declared(mysql, tmp_path)
         table.insert1({"recording_id": 1, "movie": A})
-        value = "JSON_UNQUOTE(JSON_EXTRACT(movie, '$.path'))" if column_type == "path" else "movie"
-        if column_type.startswith(("varchar", "varbinary")):
-            value = "JSON_EXTRACT(movie, '$.path')"
-        column_type = "text" if column_type == "path" else column_type
+        value = value.format(blob=compressed(schema))
         connection.query("CREATE DATABASE IF NOT EXISTS analysis")
         connection.query(f"CREATE TABLE analysis.copies (copy {column_type})")
         try:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import threading
+from urllib.parse import quote
 
 import pytest
+from datajoint import blob
 
 from photon_gpu.dj.references import (
     References,
@@ -41,6 +45,19 @@ def table(schema):
         f"D:\\{PATH}",
         f"b'{PATH}'",
         b"\x2d" + PATH.encode() + b"7\x00",
+        f"path={PATH}",
+        PATH.upper(),
+        f"https://viewer/?movie={quote(PATH, safe='')}",
+        html.escape(f"'{PATH}'").replace("/", "&#x2F;"),
+        f"0x{PATH.encode().hex().upper()}",
+        f"a{PATH.encode().hex()}",
+        *(base64.b64encode(b"?" * before + PATH.encode()).decode() for before in range(3)),
+        base64.encodebytes(
+            b'{"movie": "' + PATH.encode() + b'", "note": "long enough for two lines"}'
+        ).decode(),
+        base64.b64encode(PATH.upper().encode()),
+        f"key={base64.urlsafe_b64encode(PATH.encode()).decode()}",
+        blob.pack({"path": PATH, "more": "x" * 1000}),
     ],
 )
 def test_whatever_stands_before_a_path(text):
