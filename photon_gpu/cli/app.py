@@ -57,12 +57,13 @@ COMMANDS = {
     "encode": Command(
         "photon_gpu.cli.commands.movies.encode",
         "Store a movie at a fraction of its size.",
-        "unfinished files were removed: run it again (--resume makes an interrupted run go on)",
+        "unfinished files were removed: if DST is there it is complete, else run it again (--resume makes "
+        "an interrupted run go on)",
     ),
     "report": Command(
         "photon_gpu.cli.commands.movies.report",
         "Compare a stored movie with its source: PASS, WARN or FAIL for each property.",
-        "an existing report was not changed: run it again",
+        "a report that is there is complete: run it again for the others",
     ),
     "verify": Command(
         "photon_gpu.cli.commands.movies.verify",
@@ -77,7 +78,7 @@ COMMANDS = {
     "decode": Command(
         "photon_gpu.cli.commands.movies.decode",
         "Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.",
-        "unfinished files were removed: run it again",
+        "unfinished files were removed: if OUT is there it is complete, else run it again",
     ),
     "gc": Command(
         "photon_gpu.cli.commands.movies.gc",
@@ -146,16 +147,18 @@ class Commands(TyperGroup):
         arguments = [word for word in options if word != QUIET] + arguments[end:] or ["--help"]
         extra["standalone_mode"] = False
         with console.collected_warnings(as_json) as warned, console.quietly(quiet):
+            done = False
             try:
                 report = super().main(arguments, NAME, *rest, **extra)
                 if report == _INTERRUPTED:  # typer's own answer, while a module loads
                     raise KeyboardInterrupt
+                done = True
                 code = report if isinstance(report, int) else console.show(report, warned, as_json)
             except BaseException as error:
                 if isinstance(error, SystemExit):
                     raise
                 if isinstance(error, KeyboardInterrupt):  # outside of the command
-                    error = Interrupted(error)
+                    error = Interrupted(error, done=done)
                 code = console.fail(error, warned, as_json, debug)
         sys.exit(code)
 
@@ -166,11 +169,12 @@ class Interrupted(Exception):
     The message says what was kept and how to go on: in the notes of the error, or in general for the command.
     """
 
-    def __init__(self, error: KeyboardInterrupt, command: str | None = None) -> None:
+    def __init__(self, error: KeyboardInterrupt, command: str | None = None, *, done: bool = False) -> None:
         notes = getattr(error, "__notes__", None) or [
             COMMANDS[command].interrupted if command in COMMANDS else "run it again"
         ]
-        super().__init__("; ".join(("stopped before it was done", *notes)))
+        before_end = "; ".join(("stopped before it was done", *notes))
+        super().__init__("stopped while the report was printed; all else is done" if done else before_end)
         self.exit_code = 128 + (error.args[0] if error.args else int(signal.SIGINT))
 
 

@@ -76,7 +76,7 @@ class Claim:
         self._overwrite = overwrite
         self._resume = resume
         self._notes_first = notes_first
-        self._published = False
+        self._published = self._complete = False
         self._mark = b""
         self._made: list[Path] = []
         self.target = self._storage
@@ -184,10 +184,15 @@ class Claim:
                 self._replaceable.replace_with(self.target, self._who())
             except StoreExistsError:
                 raise
-            except BaseException:
+            except BaseException as error:
                 self._published = True  # the movie is whole, and the error says where it is
+                if isinstance(error, KeyboardInterrupt):
+                    error.add_note(
+                        f"the new movie is complete; verify of {self._storage.url} names what the "
+                        "interrupted overwrite left"
+                    )
                 raise
-        self._published = True
+        self._published = self._complete = True
         self._let_go()
 
     def _let_go(self) -> None:
@@ -205,6 +210,8 @@ class Claim:
     ) -> None:
         self._let_go()
         if self._published:
+            if self._complete and isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{self._storage.url} is complete, and only its report is missing")
             return
         if self._resume:
             if error is not None:

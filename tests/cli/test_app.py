@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+import photon_gpu.store.claim
+import photon_gpu.store.swap
 from photon_gpu.cli.app import COMMANDS, _holds_a_lock, load
 from tests.support.folder_contents import tree
 
@@ -138,21 +141,46 @@ def test_an_interrupted_encode_leaves_nothing_behind(number, code, tmp_path):
     assert ended.returncode == code
     assert ended.stdout == ""
     assert json.loads(ended.stderr) == {
-        "error": "stopped before it was done; unfinished files were removed: run it again "
-        "(--resume makes an interrupted run go on)",
+        "error": f"stopped before it was done; {COMMANDS['encode'].interrupted}",
         "kind": "Interrupted",
     }
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("function", ["app.load", "console.show"])
-def test_an_interrupt_outside_of_a_command_is_one_sentence_too(function, cli, stored, monkeypatch):
-    def stopped(*args):
-        raise KeyboardInterrupt(2)
+def stopped(*args, **options):
+    raise KeyboardInterrupt(2)
 
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        ("app.load", "stopped before it was done; run it again"),
+        ("console.show", "stopped while the report was printed; all else is done"),
+    ],
+)
+def test_an_interrupt_outside_of_a_command_is_one_sentence_too(function, text, cli, stored, monkeypatch):
     monkeypatch.setattr(f"photon_gpu.cli.{function}", stopped)
     ran = cli("info", "ok.zarr")
-    assert (ran.code, ran.err) == (130, "error: stopped before it was done; run it again\n")
+    assert (ran.code, ran.err) == (130, f"error: {text}\n")
+
+
+@pytest.mark.parametrize(
+    ("late", "overwrite", "text"),
+    [
+        ("claim.Claim.publish", (), "movie.zarr is complete, and only its report is missing"),
+        ("swap._remove_replaced", ("--overwrite",), "the new movie is complete; verify of"),
+    ],
+)
+def test_an_interrupt_after_the_movie_is_whole_says_so(late, overwrite, text, tmp_path, cli, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((5, 4, 4), "uint16"))
+    words = ["encode", str(tmp_path / "a.npy"), str(tmp_path / "movie.zarr"), "--layout", "lossless"]
+    if overwrite:
+        assert cli(*words).code == 0
+    right = operator.attrgetter(late)(photon_gpu.store)
+    monkeypatch.setattr(f"photon_gpu.store.{late}", lambda *args: (right(*args), stopped()))
+    ran = cli(*words, *overwrite)
+    assert (ran.code, text in ran.err, "removed" in ran.err) == (130, True, False)
+    assert pg.verify(tmp_path / "movie.zarr").ok
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -183,7 +211,7 @@ def test_an_interrupted_decode_leaves_nothing_behind(name, tmp_path):
         lambda: any(tmp_path.glob(".partial-*")) or any(tmp_path.glob("*out*")),
     )
     assert (ended.returncode, ended.stdout) == (130, "")
-    assert ended.stderr == "error: stopped before it was done; unfinished files were removed: run it again\n"
+    assert ended.stderr == f"error: stopped before it was done; {COMMANDS['decode'].interrupted}\n"
     assert tree(tmp_path) == before
 
 
