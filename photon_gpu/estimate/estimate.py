@@ -134,7 +134,8 @@ def _estimate(
     movie: Source, dark: Source | None, seed: int, pairs: Literal["time", "space"], budget_bytes: int
 ) -> NoiseEstimate:
     """Estimate the noise of one channel, or of frames that alternate, by their phases."""
-    period = alternation(movie) if pairs == "time" and len(movie.shape) == 3 else None
+    enough = movie.shape[0] >= 2 * checks.LEAST_FRAMES  # for two channels; else no frame is read for this
+    period = alternation(movie) if pairs == "time" and len(movie.shape) == 3 and enough else None
     if period is None or movie.shape[0] // period < checks.LEAST_FRAMES:
         whole = _estimate_frames(movie, dark, seed, pairs, budget_bytes)
         differ = _differing_planes(whole)

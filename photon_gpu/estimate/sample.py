@@ -41,7 +41,7 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
 
     The movie is divided into as many equal strata of time as windows fit the budget. One window is drawn in
     each, so no frame is drawn twice. A movie that fits is read whole. Larger frames than the budget are cut
-    to a random band of rows, a different one in each window.
+    to a random band of rows, a different one in each window, and read one by one.
     """
     rng = np.random.default_rng(seed)
     total, height, width = source.shape[0], source.shape[-2], source.shape[-1]
@@ -64,12 +64,17 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
     window_bytes = max(b - a for a, b in spans) * frame_bytes
     rows = max(min(height, 32), min(height, int(height * budget_bytes / (window_bytes * len(spans)))))
     windows = []
+    at_once = max(1, budget_bytes // frame_bytes)
     for start, stop in spans:
-        block = source.read(start, stop).reshape(stop - start, planes, height, width)
         row = int(rng.integers(0, height - rows + 1))
-        for plane in range(planes):
-            band = block[:, plane, row : row + rows]
-            windows.append(Window(start=start, plane=plane, row=row, frames=np.array(band)))
+        bands = np.empty((planes, stop - start, rows, width), source.dtype)
+        for first in range(start, stop, at_once):
+            last = min(first + at_once, stop)
+            block = source.read(first, last).reshape(last - first, planes, height, width)
+            bands[:, first - start : last - start] = block[:, :, row : row + rows].swapaxes(0, 1)
+        windows += [
+            Window(start=start, plane=plane, row=row, frames=band) for plane, band in enumerate(bands)
+        ]
     return windows
 
 

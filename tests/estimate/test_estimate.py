@@ -9,6 +9,7 @@ from scipy import ndimage
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
+from photon_gpu.sources.npy import NpzSource
 from photon_gpu.sources.simulated.movie import simulate
 from tests.support.detector_models import detect, scene, still
 
@@ -59,6 +60,14 @@ def test_too_few_frames_are_refused(movie, frames):
     result = estimate_noise(movie[:frames])
     assert (result.verdict, result.model, result.layout) == ("REFUSE", None, "lossless")
     assert f"{frames} frames" in named(result)["frames"].message
+
+
+def test_too_few_frames_of_an_archive_are_refused_before_any_is_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "one.npz", np.zeros((1, 64, 64), "uint16"))
+    monkeypatch.setattr(NpzSource, "read", lambda *args: pytest.fail("a frame was read"))
+    assert estimate_noise(tmp_path / "one.npz").verdict == "REFUSE"
+    with pytest.raises(InvalidInputError, match="1 frames; noise is measured between frames"):
+        pg.encode(tmp_path / "one.npz", tmp_path / "movie.zarr")
 
 
 @pytest.mark.parametrize("frames", [4, 5, 8, 15])

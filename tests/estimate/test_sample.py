@@ -65,6 +65,9 @@ def test_frames_larger_than_the_budget_are_cut_to_bands():
     source = Counted(400, height=1024, width=1024)
     windows = draw(source, pairs="time", seed=0, budget_bytes=8 << 20)
     assert sum(w.frames.nbytes for w in windows) <= 10 << 20
+    assert {stop - start for start, stop in source.spans} <= {1, 2, 3, 4}  # 8 MiB hold four of them
+    for window in windows:
+        np.testing.assert_array_equal(window.frames[:, 0, 0], window.start + np.arange(len(window.frames)))
     assert {w.frames.shape[1] for w in windows} != {1024}
     assert len({w.row for w in windows}) > 1
 
