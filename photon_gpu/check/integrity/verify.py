@@ -17,6 +17,7 @@ from photon_gpu.check.integrity.ome_zarr_container import container_problems, na
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
 from photon_gpu.encode_settings import bounded_number, flag, progress_call
 from photon_gpu.engine.codec.encoding import Encoding, filter_config
+from photon_gpu.engine.codec.header import MisplacedChunkError
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
@@ -309,6 +310,8 @@ class Check:
         if not damage and decode and self.description is not None and number is not None:
             try:
                 decode_whole(data, number, self.description)
+            except MisplacedChunkError as error:
+                damage, detail = "mismatched", _short(error)
             except PhotonError as error:
                 damage, detail = "altered", f"it does not decode: {_short(error)}"
         if not damage and name == source_metadata.NAME and (decode or self.index is None):

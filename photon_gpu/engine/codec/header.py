@@ -162,15 +162,20 @@ def identity(movie_id: str | None, number: int) -> tuple[int, int]:
     return (0, 0) if movie_id is None else (number_field(number), int(movie_id, 16))
 
 
+class MisplacedChunkError(CorruptDataError):
+    """A chunk file is in the place of another chunk, or belongs to another movie."""
+
+
 def check_origin(header: Header | Seal, movie_id: str | None, number: int | None) -> None:
-    """Raise CorruptDataError for a chunk of another movie or number; None stands for unknown."""
+    """Raise MisplacedChunkError for a chunk of another movie or number; None stands for unknown."""
     if header.movie and movie_id is not None and header.movie != int(movie_id, 16):
-        raise CorruptDataError(
-            f"a chunk of movie {header.movie:08x} is among those of movie {movie_id}: it comes from elsewhere"
+        raise MisplacedChunkError(
+            f"a chunk of movie {header.movie:08x} is among those of movie {movie_id}: its file comes from "
+            "elsewhere"
         )
     if header.number and number is not None and header.number != number_field(number):
-        raise CorruptDataError(
-            f"chunk {number} was written as number {header.number - 1}: it is in the wrong place"
+        raise MisplacedChunkError(
+            f"chunk {number} was written as number {header.number - 1}: its file is in the wrong place"
         )
 
 

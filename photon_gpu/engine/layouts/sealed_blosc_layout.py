@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from photon_gpu.engine.codec.blosc import Seal, read_seal, seal_holds
-from photon_gpu.engine.codec.header import check_origin, identity
+from photon_gpu.engine.codec.header import MisplacedChunkError, check_origin, identity
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import CorruptDataError
 
@@ -40,9 +40,9 @@ class SealedFrames(Layout):
         holds = seal is not None and seal_holds(data)
         if movie_id is None:
             if seal is not None and holds:  # else the end of a frame looks like a seal by chance
-                raise CorruptDataError(
-                    f"a chunk of movie {seal.movie:08x} is among those of a movie that has no identity: it "
-                    "comes from elsewhere"
+                raise MisplacedChunkError(
+                    f"a chunk of movie {seal.movie:08x} is among those of a movie that has no identity: its "
+                    "file comes from elsewhere"
                 )
             return
         if seal is None:

@@ -134,10 +134,10 @@ def test_without_a_manifest_what_chunks_say_of_themselves_is_checked(tmp_path):
     (folder / "1.0.0").rename(folder / "0.0.0")
     (folder / "x").rename(folder / "1.0.0")
     verification = pg.verify(folder)
-    assert kinds(verification) == [("altered", "0.0.0"), ("altered", "1.0.0")] and verification.lost == (
-        (0, 7),
-    )
-    assert "chunk 0 was written as number 1" in str(verification)
+    assert kinds(verification) == [("mismatched", "0.0.0"), ("mismatched", "1.0.0")]
+    assert verification.lost == ((0, 7),)
+    assert "chunk 0 was written as number 1: its file is in the wrong place" in str(verification)
+    assert "does not decode" not in str(verification)
 
 
 def test_without_a_manifest_places_of_older_chunks_are_not_known():
