@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import DARK_PHOTONS, entropy, information_kept
+from photon_gpu.engine.model.information import DARK_PHOTONS, entropy_of_counts, information_kept
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import LEAST_GAIN, MOST_PEAKS
 
@@ -59,31 +59,36 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     lights = np.quantile(pixels, _LIGHTS)
     if not lights[-1] < DARK_PHOTONS:
         return 0
-    values = np.concatenate([block[1::2].reshape(-1) for block in blocks])
-    if values.size == 0:
+    groups = np.searchsorted(lights, pixels)
+    levels, counts = _histogram(blocks, np.split(groups, np.cumsum([one.size for one in light])[:-1]))
+    if levels.size == 0:
         return 0
-    each = [np.tile(one, len(block) // 2) for one, block in zip(light, blocks, strict=True)]
-    groups = np.searchsorted(lights, np.concatenate(each))
-    photons = (values - noise.offset) / noise.gain
-    detector = _seen_detector(photons, noise)
-    if detector.variance > (_MOST_READ_NOISE * noise.gain) ** 2 or not _resolved(photons):
+    photons, total = (levels - noise.offset) / noise.gain, counts.sum(axis=0)
+    detector = _seen_detector(photons, total, noise)
+    if detector.variance > (_MOST_READ_NOISE * noise.gain) ** 2 or not _resolved(photons, total):
         return 0
     if (
         abs(detector.variance - noise.variance)
         > _MOST_VARIANCE_OFF * detector.sigma(detector.offset + detector.gain * lights[1]) ** 2
     ):
         return 0
-    most = min(max(math.ceil(np.quantile(photons, _COVERED)), 1), MOST_PEAKS)
+    most = min(max(math.ceil(_quantile(photons, total, _COVERED)), 1), MOST_PEAKS)
     tables = [encoding.but(peaks=peaks).table() for peaks in range(most + 1)]
-    grid = information_kept(tables[0], lights, detector) - _SAME_SHARE
-    bits = {0: _MOST_BITS * entropy(_codes(tables[0], values)[2])}
-    allowed = max(_MOST_BIAS, _bias(tables[0], values, groups))
+    bits = [_bits(table, levels, total) for table in tables]
+    bits[0] *= _MOST_BITS
+    allowed, grid = [0], None
+    most_bias = max(_MOST_BIAS, _bias(tables[0], levels, counts))
     for peaks, table in enumerate(tables[1:], 1):
+        # The information is computed last: it takes longest.
+        if bits[peaks] > _SAME_BITS * bits[0] or _bias(table, levels, counts) > most_bias:
+            continue
         kept = information_kept(table, lights, detector)
-        if kept.min() >= _LEAST_KEPT and (kept >= grid).all() and _bias(table, values, groups) <= allowed:
-            bits[peaks] = entropy(_codes(table, values)[2])
-    least = min(bits.values())
-    return max(peaks for peaks, one in bits.items() if one <= _SAME_BITS * least)
+        if grid is None:
+            grid = information_kept(tables[0], lights, detector) - _SAME_SHARE
+        if kept.min() >= _LEAST_KEPT and (kept >= grid).all():
+            allowed.append(peaks)
+    least = min(bits[peaks] for peaks in allowed)
+    return max(peaks for peaks in allowed if bits[peaks] <= _SAME_BITS * least)
 
 
 def _lights(block: NDArray, noise: NoiseModel) -> NDArray[np.float64]:
@@ -91,12 +96,38 @@ def _lights(block: NDArray, noise: NoiseModel) -> NDArray[np.float64]:
     return np.maximum((block.mean(axis=0, dtype=np.float64).reshape(-1) - noise.offset) / noise.gain, 0.0)
 
 
-def _seen_detector(photons: NDArray[np.float64], noise: NoiseModel) -> NoiseModel:
+def _histogram(
+    blocks: Sequence[NDArray], groups: Sequence[NDArray[np.intp]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct values ``(n,)`` of the odd frames, and how often each group of pixels has each, ``(4, n)``."""
+    values = np.concatenate([block[1::2].reshape(-1) for block in blocks])
+    each = np.concatenate([np.tile(one, len(block) // 2) for one, block in zip(groups, blocks, strict=True)])
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, -1)
+    if high - low < values.size:
+        levels, numbers = np.arange(low, high + 1), np.subtract(values, low, dtype=np.int64)
+    else:
+        levels, numbers = np.unique(values, return_inverse=True)
+    shape = (len(_LIGHTS) + 1, levels.size)
+    counts = np.bincount(each * levels.size + numbers, minlength=math.prod(shape)).reshape(shape)
+    there = counts.any(axis=0)
+    return levels[there].astype(np.int64), counts[:, there]
+
+
+def _quantile(levels: NDArray[np.float64], total: NDArray[np.int64], share: float) -> float:
+    """Quantile of values that occur ``total`` times each, as by NumPy."""
+    last, ends = int(total.sum()) - 1, np.cumsum(total)
+    below = int(share * last)
+    low, high = levels[np.searchsorted(ends, [below, min(below + 1, last)], side="right")]
+    return float(low + (high - low) * (share * last - below))
+
+
+def _seen_detector(photons: NDArray[np.float64], total: NDArray[np.int64], noise: NoiseModel) -> NoiseModel:
     """Return the model with the read noise and the offset that the peaks of zero and one photon show.
 
     An estimate from the line of variance and mean often leaves the read noise out.
     """
-    turn = complex(np.exp(2j * np.pi * photons[photons < 1.5]).mean())
+    near = photons < 1.5
+    turn = complex(np.exp(2j * np.pi * photons[near]) @ total[near]) / max(int(total[near].sum()), 1)
     read_noise = math.sqrt(max(-math.log(max(abs(turn), 1e-9)), 0.0) / 2) / math.pi
     shift = math.atan2(turn.imag, turn.real) / (2 * math.pi)
     return NoiseModel(
@@ -104,25 +135,30 @@ def _seen_detector(photons: NDArray[np.float64], noise: NoiseModel) -> NoiseMode
     )
 
 
-def _resolved(photons: NDArray[np.float64]) -> bool:
+def _resolved(photons: NDArray[np.float64], total: NDArray[np.int64]) -> bool:
     """Whether values near one photon are many, and few lie between one and two."""
-    peak = np.count_nonzero(np.abs(photons - 1.0) < 0.2)
-    valley = np.count_nonzero(np.abs(photons - 1.5) < 0.2)
+    peak = total[np.abs(photons - 1.0) < 0.2].sum()
+    valley = total[np.abs(photons - 1.5) < 0.2].sum()
     return bool(peak >= _LEAST_SEEN and valley <= _MOST_IN_VALLEY * peak)
 
 
-def _codes(table: CodeTable, values: NDArray) -> tuple[int, int, NDArray[np.int64]]:
-    low, high = table.code(int(values.min())), table.code(int(values.max()))
-    return low, high, np.searchsorted(table.thresholds(low, high), values, side="right") - 1
+def _codes(table: CodeTable, levels: NDArray[np.int64]) -> tuple[int, int, NDArray[np.int64]]:
+    low, high = table.code(int(levels[0])), table.code(int(levels[-1]))
+    return low, high, np.searchsorted(table.thresholds(low, high), levels, side="right") - 1
 
 
-def _bias(table: CodeTable, values: NDArray, groups: NDArray[np.intp]) -> float:
+def _bits(table: CodeTable, levels: NDArray[np.int64], total: NDArray[np.int64]) -> float:
+    """Entropy of the codes of values, in bits each."""
+    return entropy_of_counts(np.bincount(_codes(table, levels)[2], total))
+
+
+def _bias(table: CodeTable, levels: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
     """Greatest mean change of the values of a group, in units of its noise by the model."""
-    low, high, codes = _codes(table, values)
-    change = table.decode_tables(low, high, "float64").mean(axis=0)[codes] - values
-    sizes = np.bincount(groups)
+    low, high, codes = _codes(table, levels)
+    change = table.decode_tables(low, high, "float64").mean(axis=0)[codes] - levels
+    sizes = counts.sum(axis=1)
     there = sizes > 0
-    changes, middles = (np.bincount(groups, one)[there] / sizes[there] for one in (change, values))
+    changes, middles = ((counts @ one)[there] / sizes[there] for one in (change, levels))
     # A group without light or read noise has no noise; what changes it is too much.
     sigmas = [max(table.noise.sigma(middle), 1e-9) for middle in middles]
     return float(np.abs(changes / sigmas).max())

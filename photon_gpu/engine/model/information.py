@@ -25,6 +25,7 @@ _CELLS = 1000
 _TABLED = 1 << 22  # Distance of the least and the greatest integer up to which a table counts them.
 _SHARPEST = 0.02  # Least read noise, photons.
 _erf = np.frompyfunc(math.erf, 1, 1)
+_FAR = 6.0  # Beyond, the error function is 1 or -1 to the last bit.
 
 
 def entropy(codes: NDArray[np.integer]) -> float:
@@ -40,8 +41,19 @@ def entropy(codes: NDArray[np.integer]) -> float:
         counts = np.bincount(np.subtract(codes, low, dtype=np.int64).reshape(-1))
     else:
         counts = np.unique(codes, return_counts=True)[1]
-    counts = counts[counts > 0]
-    return float(np.log2(codes.size) - (counts * np.log2(counts)).sum() / codes.size)
+    return entropy_of_counts(counts)
+
+
+def entropy_of_counts(counts: NDArray) -> float:
+    """Entropy of values of which each occurs as often as ``counts`` says, in bits each.
+
+    Examples
+    --------
+    >>> entropy_of_counts(np.array([2, 0, 1, 1]))
+    1.5
+    """
+    counts, total = counts[counts > 0], counts.sum()
+    return float(np.log2(total) - (counts * np.log2(counts)).sum() / total)
 
 
 def information_kept(
@@ -71,9 +83,16 @@ def information_kept(
     whole = 0.5 if table.dtype.kind in "iu" else 0.0  # A value stands for all that is rounded to it.
     edges = np.unique(np.concatenate([np.unique(np.floor(edges)) if whole else edges, thresholds])) - whole
     away = (edges[:, None] - noise.offset - noise.gain * counts) / (math.sqrt(2) * sigma)
-    shares = np.diff(np.asarray(_erf(away), np.float64), axis=0) / 2
+    shares = np.diff(_error_function(away), axis=0) / 2
     codes = np.searchsorted(thresholds - whole, edges[:-1], side="right")
     return np.array([_kept(shares, codes, counts, light) for light in lights.ravel()]).reshape(lights.shape)
+
+
+def _error_function(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Error function; Python computes it only where it is neither 1 nor -1."""
+    result, near = np.sign(x), np.abs(x) < _FAR
+    result[near] = _erf(x[near])
+    return result
 
 
 def _kept(shares: NDArray, codes: NDArray, counts: NDArray, light: float) -> float:
