@@ -14,7 +14,7 @@ import numpy as np
 
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.reader.exporters.frames_to_export import Job
-from photon_gpu.recording import Document
+from photon_gpu.recording import Document, Recording
 from photon_gpu.store.metadata import CHANNELS
 
 DATASET = "movie"
@@ -45,17 +45,10 @@ def write_hdf5(job: Job, file: IO[bytes], *, stored_chunks: bool = False) -> Non
             dataset = hdf5.create_dataset(DATASET, job.shape, job.dtype, **options)
         for number, letter in enumerate(recording.axes or ""):
             dataset.dims[number].label = letter
-        attributes = {
-            "unit": "ADU" if job.counts else "sigma",
-            "axes": recording.axes,
-            "frame_rate": recording.frame_rate,
-            "channel_names": list(recording.channel_names) or None,
-        }
-        for axis, (size, unit) in recording.pixel_size.items():
-            attributes |= {f"pixel_size_{axis}": size, f"pixel_size_{axis}_unit": unit}
-        for name, value in attributes.items():
-            if value is not None:
-                dataset.attrs[name] = value
+        dataset.attrs["unit"] = "ADU" if job.counts else "sigma"
+        if recording.axes is not None:
+            dataset.attrs["axes"] = recording.axes
+        dataset.attrs.update(recording_attributes(recording))
         if recording.rois:
             hdf5["rois"] = json.dumps(list(recording.rois))
         if recording.timestamps is not None:
@@ -73,6 +66,18 @@ def write_hdf5(job: Job, file: IO[bytes], *, stored_chunks: bool = False) -> Non
             dataset[position : position + len(block)] = block
             target.check()
             position += len(block)
+
+
+def recording_attributes(recording: Recording) -> dict[str, Any]:
+    """Attributes of a dataset that state the rate, the channels and the pixel size, where they are known."""
+    attributes: dict[str, Any] = {}
+    if recording.frame_rate is not None:
+        attributes["frame_rate"] = recording.frame_rate
+    if recording.channel_names:
+        attributes["channel_names"] = list(recording.channel_names)
+    for axis, (size, unit) in recording.pixel_size.items():
+        attributes |= {f"pixel_size_{axis}": size, f"pixel_size_{axis}_unit": unit}
+    return attributes
 
 
 def check_stored_chunks(job: Job, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,14 @@ import numpy as np
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.depth_last_channel import series_axes
 from photon_gpu.reader.exporters.frames_to_export import Job
-from photon_gpu.reader.exporters.hdf5 import Target, compression, disk_errors, frame_chunks, refuse_special
+from photon_gpu.reader.exporters.hdf5 import (
+    Target,
+    compression,
+    disk_errors,
+    frame_chunks,
+    recording_attributes,
+    refuse_special,
+)
 from photon_gpu.recording import Recording
 
 _TWO_PHOTON = ("scanimage", "experiment.xml", "twophotonseries")
@@ -38,6 +46,8 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
     refuse_special(file)
     recording = job.movie.recording
     axes = series_axes(recording.axes, job.shape)
+    if recording.timestamps is not None and not np.isfinite(recording.timestamps).all():
+        job.not_written(["times, since some are not known"], ".h5 and .zarr hold them")
     channels = job.shape[axes.index("c")] if "c" in axes else 1
     nwb = pynwb.NWBFile(
         session_description=f"decoded by photon_gpu from {job.movie.url}; the start of the session is not "
@@ -79,6 +89,13 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
                 target.check()
                 position += len(block)
         with h5py.File(target, "r+") as hdf5:
+            for number, name in enumerate(nwb.acquisition):  # NWB has no fields for these
+                names = recording.channel_names
+                own = recording.replace(channel_names=names[number : number + 1] if "c" in axes else names)
+                attributes = hdf5[f"acquisition/{name}/data"].attrs
+                attributes.update(recording_attributes(own))
+                if recording.rois:
+                    attributes["rois"] = json.dumps(list(recording.rois))
             for document in recording.documents:
                 attributes = hdf5[f"scratch/{nwb_name(document.name)}"].attrs
                 attributes["name"], attributes["media_type"] = document.name, document.media_type

@@ -141,8 +141,8 @@ def open_hdf5(
             return Hdf5Source(node, owner=file, missing=missing)
         if not node.files:
             inside = Hdf5Source(node.data, owner=file, missing=missing)
-            if inside.stored_axes is None and len(inside.shape) == 4:
-                inside.stored_axes = "tyxz"  # NWB has depth last
+            if inside.stored_axes is None:  # NWB has depth last
+                inside.stored_axes = {3: "tyx", 4: "tyxz"}.get(len(inside.shape))
             return inside
         paths = external_files(node, Path(name).parent, f"{name}::{node.path}")
     except BaseException:

@@ -28,12 +28,13 @@ def read_recording(dataset: Any) -> Recording:
         rate = _number(start.attrs.get("rate"))
     names = dataset.attrs.get("channel_names")
     documents, not_kept = _documents(dataset)
+    rois = series["rois"][()] if _is_scalar_text(series.get("rois")) else dataset.attrs.get("rois")
     return Recording(
         channel_names=() if names is None else tuple(_text(name) for name in np.ravel(names)),
         pixel_size=_own_sizes(dataset) or _grid(series, dataset.ndim) or _element_size(dataset),
         frame_rate=rate,
         timestamps=times,
-        rois=tuple(json.loads(_text(series["rois"][()]))) if _is_scalar_text(series.get("rois")) else (),
+        rois=_rois(rois),
         documents=documents,
         not_kept=not_kept,
     )
@@ -47,6 +48,15 @@ def _times(series: Any, frames: int) -> Any:
         return None
     values = np.asarray(times[...], np.float64)
     return None if np.isinf(values).any() else values
+
+
+def _rois(text: Any) -> tuple[dict[str, Any], ...]:
+    """Regions as photon_gpu writes them; none where another program stored something of this name."""
+    try:
+        rois = json.loads(_text(text))
+        return tuple(rois) if all(isinstance(one, dict) for one in rois) else ()
+    except (ValueError, TypeError):
+        return ()
 
 
 def _own_sizes(dataset: Any) -> dict[str, tuple[float, str]]:

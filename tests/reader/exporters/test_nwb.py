@@ -66,14 +66,33 @@ def test_planes_are_last_and_times_are_kept(tmp_path):
 
 
 def test_a_movie_without_a_rate_says_so(tmp_path):
-    movie = store(tmp_path, (30, 16, 24), Recording())
-    export(movie, tmp_path / "movie.nwb", stabilized=True)
+    times = np.arange(30.0)
+    times[3] = np.nan
+    movie = store(tmp_path, (30, 16, 24), Recording(timestamps=times))
+    report = export(movie, tmp_path / "movie.nwb", stabilized=True)
+    assert report.notes == ("not written back: times, since some are not known; .h5 and .zarr hold them",)
     with pynwb.NWBHDF5IO(tmp_path / "movie.nwb", "r") as io:
         (series,) = io.read().acquisition.values()
         assert series.unit == "sigma" and "no rate is known" in series.comments
         np.testing.assert_array_equal(series.timestamps[:], np.arange(30))
     with open_source(tmp_path / "movie.nwb") as source:
         assert source.recording.timestamps is None and source.recording.frame_rate is None
+
+
+def test_facts_that_nwb_has_no_field_for_come_back(tmp_path):
+    recording = Recording(
+        axes="tyx",
+        channel_names=("GCaMP",),
+        frame_rate=30,
+        timestamps=np.arange(30) / 29,
+        pixel_size=SIZES,
+        rois=({"name": "roi 1", "rows": [0, 8]},),
+    )
+    export(store(tmp_path, (30, 16, 24), recording), tmp_path / "movie.nwb")
+    assert pynwb.validate(path=str(tmp_path / "movie.nwb")) == []
+    with open_source(tmp_path / "movie.nwb") as source:
+        assert source.recording.to_dict() == recording.to_dict()
+        np.testing.assert_array_equal(source.recording.timestamps, recording.timestamps)
 
 
 def test_axes_that_nwb_does_not_have_are_refused(tmp_path, monkeypatch):
