@@ -51,7 +51,7 @@ SLOW = (
 
 
 # Every error of these tests is short, with paths of realistic length (tests/support/short_errors.py).
-SHORT_ERRORS = ("tests/sources/", "tests/store/")
+SHORT_ERRORS = ("tests/sources/", "tests/store/", "tests/writer/")
 
 short_errors.watch()
 

@@ -213,9 +213,9 @@ class Expected:
             return
         t, y, x = (int(i) for i in np.argwhere(wrong)[0])
         raise CorruptDataError(
-            f"demo: {movie.url}: {int(wrong.sum())} {problem} in frames {start} to {start + len(wrong) - 1}; "
-            f"the first at frame {start + t}, pixel ({y}, {x}): raw {self.raw[start + t, y, x]}, "
-            f"found {decoded[t, y, x]}. This is a fault of photon_gpu or of the disk: please report it"
+            f"demo: {movie.url}: {int(wrong.sum())} {problem}; the first at frame {start + t}, pixel "
+            f"({y}, {x}): raw {self.raw[start + t, y, x]}, decoded {decoded[t, y, x]}. This is a fault of "
+            "photon_gpu or of the disk: please report it"
         )
 
 

@@ -96,11 +96,9 @@ def check_extent(
     if low < 0 and noise == _PHOTON_COUNTER:
         (t, *pixel), _ = locate(False)
         raise InvalidInputError(
-            f"{low} at frame {first_frame + int(t)}, pixel {tuple(int(i) for i in pixel)}: a photon count "
-            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a "
-            "photon counter's; "
-            "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, "
-            "variance=<its variance>)"
+            f"{low} at frame {first_frame + int(t)}, pixel {tuple(int(i) for i in pixel)}: photon counts "
+            "cannot be negative, and the default noise model counts photons; give the detector's own: "
+            "NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
         )
     return Extent(low, high)
 

@@ -193,10 +193,9 @@ class SimulatedMovie(Source):
         self._clipped[t] = (below, above)
         if first:
             warnings.warn(
-                f"simulate: {below} pixels of frame {t} fell below {low:g} ADU and {above} rose above "
-                f"{high:g} ADU ({self.dtype}); they are set to these limits, as a detector would, and "
-                "counted in movie.clipped. To avoid it raise the offset, lower photons or gain, or take "
-                "a wider dtype.",
+                f"simulate: {below} pixels of frame {t} fell below {low:g} ADU, {above} rose above {high:g} "
+                f"ADU ({self.dtype}): set to these limits, counted in movie.clipped. Raise the offset, lower "
+                "photons or gain, or take a wider dtype",
                 PhotonWarning,
                 stacklevel=5,
             )

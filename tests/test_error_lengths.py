@@ -1,0 +1,56 @@
+"""Every error and warning in the code is at most 300 characters long, with values of 20 characters each."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import photon_gpu
+from photon_gpu import errors
+from tests.support.short_errors import LONGEST
+
+PACKAGE = Path(photon_gpu.__file__).parent
+NAMES = {name for name in vars(errors) if name.endswith(("Error", "Warning"))}
+VALUE = 20  # characters of a number, a name, or a path without its folders
+
+
+def length(node: ast.expr) -> int:
+    """Characters of a text that the code puts together."""
+    match node:
+        case ast.Constant(value=value):
+            return len(str(value))
+        case ast.JoinedStr(values=parts):
+            return sum(map(length, parts))
+        case ast.BinOp(left=left, right=right):
+            return length(left) + length(right)
+        case ast.IfExp(body=body, orelse=other):
+            return max(length(body), length(other))
+        case ast.FormattedValue(value=ast.IfExp() as choice):
+            return length(choice)
+    return VALUE
+
+
+def messages(tree: ast.AST):
+    """Yield texts of errors and warnings, with the calls that make them."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and call.args:
+            name = ast.unparse(call.func).rpartition(".")[2]
+            if name in NAMES or name == "warn":
+                yield call.lineno, length(call.args[0])
+
+
+FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_errors_are_short(folder):
+    for path in folder.glob("*.py"):
+        for line, characters in messages(ast.parse(path.read_text())):
+            assert characters <= LONGEST, f"{path.name}:{line}: {characters} characters"
+
+
+def test_long_texts_are_measured():
+    call = f"raise InvalidInputError(f'{'x' * 290}{{name}}' if a else 'short')"
+    assert list(messages(ast.parse(call))) == [(1, 310)]
