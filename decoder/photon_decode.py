@@ -3,8 +3,8 @@
     python photon_decode.py MOVIE.zarr OUT.npy                # counts, in the dtype of the recording
     python photon_decode.py MOVIE.zarr OUT.npy --stabilized   # Anscombe-transformed values, float64
 
-A slow, plain reading of FORMAT.md. It reads every version and layout, checks every checksum, and shares no
-code with photon_gpu. ``MOVIE.zarr`` is a folder on a disk. zstd needs Python 3.14 or ``zstandard``.
+A slow, plain reading of FORMAT.md. It reads every version, layout and container, checks every chunk, and
+shares no code with photon_gpu. ``MOVIE.zarr`` is a folder on a disk. zstd needs Python 3.14 or ``zstandard``.
 """
 
 import json
@@ -13,7 +13,7 @@ import struct
 import sys
 import zlib
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,9 @@ def require(condition, message):
 def zstd(data):
     try:
         from compression.zstd import decompress
-    except ImportError:
-        try:
-            from zstandard import ZstdDecompressor
-        except ImportError:
-            raise DecodeError("zstd is needed: use Python 3.14 or later, or pip install zstandard") from None
+    except ImportError:  # before Python 3.14
+        from zstandard import ZstdDecompressor
+
         return ZstdDecompressor().decompressobj().decompress(data)
     return decompress(data)
 
@@ -75,9 +73,9 @@ def lz4(data):
 
 
 def blosclz(data):
-    out, at = bytearray(), 1
-    control = data[0] & 31
-    while True:
+    out, at = bytearray(), 0
+    while at < len(data):
+        control, at = data[at] & (255 if at else 31), at + 1
         if control < 32:
             out += data[at : at + control + 1]
             at += control + 1
@@ -87,9 +85,7 @@ def blosclz(data):
             if offset == 8191:
                 offset, at = 8191 + int.from_bytes(data[at : at + 2], "big"), at + 2
             copy_match(out, offset + 1, length + 3)
-        if at >= len(data):
-            return bytes(out)
-        control, at = data[at], at + 1
+    return bytes(out)
 
 
 DECODERS = {0: blosclz, 1: lz4, 3: zlib.decompress, 4: zstd}
@@ -230,7 +226,6 @@ class Model:
                 near = near + way if self.info else math.nextafter(near, way * math.inf)
         return near
 
-    @cache  # noqa: B019
     def bin(self, code, phase):
         """Representative, least and greatest value of a code, as if there were no clipping levels."""
         low, high = self.threshold(code, phase), self.threshold(code + 1, phase)
@@ -270,7 +265,7 @@ class Model:
         """Point, least and greatest value of a code, which may be a part of a bin."""
         whole = self.uncut(code, phase)
         point, first, last = self.bin(whole, phase)
-        point, a, b = self.better_points.get(whole, point), first, last
+        point, a, b = points_at_low_light(self).get(whole, point), first, last
         for level, of, out, _ in self.clips[phase]:
             if code == of + out:
                 a = b = level
@@ -278,11 +273,6 @@ class Model:
                 a, b = (level + 1, b) if (code == of) == (out < 0) else (a, level - 1)
         is_part = (a, b) != (first, last) and a <= b
         return ((a + b) / 2 if is_part and not a <= point <= b else point), a, b
-
-    @cached_property
-    def better_points(self):
-        few = self.info and self.phases == 1 and self.gain < 5 and self.c < 25  # integers to a bin
-        return points_at_low_light(self) if few else {}
 
     def count(self, code, phase):
         """Count of a code: the point of its bin; a whole number is dithered by the phase of the sample."""
@@ -349,11 +339,13 @@ def normal_share(t):
     return 0.5 + total * falling_exponential(t * t / 2) / 2.506628274631
 
 
+@cache
 def points_at_low_light(model):
     """Points of the bins of few integers, chosen so that means over pixels are right ("Representatives")."""
+    few = model.info and model.phases == 1 and model.gain < 5 and model.c < 25  # integers to a bin
     first = model.code(math.floor(model.offset - 8 * math.sqrt(model.variance)))
     last = model.code(math.ceil(model.offset + 24 * model.gain))
-    bins = {code: bin for code in range(first, last + 1) if (bin := model.bin(code, 0))[1] < bin[2]}
+    bins = {code: bin for code in range(first, last + 1) if few and (bin := model.bin(code, 0))[1] < bin[2]}
     if not bins:
         return {}
     start, low, high = (np.array(row, float) for row in zip(*bins.values(), strict=True))
@@ -398,7 +390,7 @@ def points_at_low_light(model):
     return dict(zip(bins, best.tolist(), strict=True))
 
 
-# ---- coded residuals: a range coder of four states -------------------------------------------------------
+# ---- residuals: a range coder of four states, and predictors ---------------------------------------------
 
 
 def unfold(residual):
@@ -449,14 +441,10 @@ def decode_band(words, size, levels):
     ranks, tables = [0] * symbols, []
     for count in counts:
         ranks = [rank + unfold(take_value(0, of_steps)) for rank in ranks] if count else ranks
-        tables.append(slots_of(ranks) if count else [])
-    pairs = zip(counts, tables, strict=True)
-    out = [np.array([take_value(i & 3, table) for i in range(count)], np.int64) for count, table in pairs]
+        tables.append((count, slots_of(ranks) if count else []))
+    out = [np.array([take_value(i & 3, table) for i in range(count)], np.int64) for count, table in tables]
     require(next(rest, None) is None and states == [65536] * 4, "a coded band was altered")
     return out
-
-
-# ---- predictors ------------------------------------------------------------------------------------------
 
 
 AROUND = [(0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (0, 2), (2, 0), (2, 2)]  # N S W E NW NE SW SE
@@ -505,8 +493,7 @@ def restore(header, levels, weights, shape):
             codes[t] = restore_frame(past, mean, w[11:15], left, mask)
         mean = mean + ((codes[t] * 128 - mean) * rate + 64 >> 7)
         previous = codes[t] * 128
-    none_left = predictor < 3 or all(next(level, None) is None for level in left)
-    require(none_left, "residuals of a level are left over")
+    require(predictor < 3 or all(next(level, None) is None for level in left), "residuals are left over")
     return codes
 
 
@@ -543,8 +530,7 @@ def read_header(payload):
     whole = payload[:80] + bytes(4) + payload[84:size]
     require(header["magic"] == b"PHTN" and header["major"] == 2, "a payload is of no known version")
     require(zlib.crc32(whole) == header["crc"], "the header of a payload fails its checksum")
-    predictor = header["predictor"]
-    require(predictor <= 5, f"predictor {predictor} is unknown: a newer version of photon_gpu wrote it")
+    require(header["predictor"] <= 5, f"predictor {header['predictor']} is unknown: a newer version wrote it")
     header["shape"] = struct.unpack_from(f"<{header['axes']}Q", payload, 96)
     header["weights"] = np.frombuffer(payload, "<i4", 22, weights_at).reshape(2, 11)
     return header, payload[size:]
@@ -567,8 +553,7 @@ def read_channels(data, number):
 
 def split_planes(data, width):
     """Numbers whose lowest bytes come first, then all next ones, and so on."""
-    planes = np.frombuffer(data, np.uint8).reshape(width, -1)
-    return np.ascontiguousarray(planes.T).view(f"<u{width}").ravel()
+    return np.frombuffer(data, np.uint8).reshape(width, -1).T.copy().view(f"<u{width}").ravel()
 
 
 def read_codes(payload, chunk):
@@ -580,11 +565,10 @@ def read_codes(payload, chunk):
         require(zlib.crc32(body) == header["checksum"] & 0xFFFFFFFF, "a chunk fails its checksum")
         return 2, split_planes(body, width).view(DTYPES[header["dtype"]]).reshape(frames, *shape[1:])
     rows, columns, band_rows = math.prod(shape[1:-1]), shape[-1], header["band_rows"]
-    heights = [min(band_rows, rows - first) for first in range(0, rows, band_rows)]
-    weights, bands = read_residuals(header, body, [frames * height * columns for height in heights])
-    pairs = zip(bands, heights, strict=True)
-    codes = [restore(header, band, weights, (frames, height, columns)) for band, height in pairs]
-    codes = np.concatenate(codes, axis=1)
+    shapes = [(frames, min(band_rows, rows - first), columns) for first in range(0, rows, band_rows)]
+    weights, bands = read_residuals(header, body, list(map(math.prod, shapes)))
+    pairs = zip(bands, shapes, strict=True)
+    codes = np.concatenate([restore(header, band, weights, shape) for band, shape in pairs], axis=1)
     hashes = hashed(codes.ravel().astype(np.uint32), codes.size, ((16, 0x7FEB352D), (15, 1)))
     require(int(hashes.sum(dtype=np.uint64)) == header["checksum"], "codes fail their checksum")
     return header["exact"], codes.reshape(frames, *shape[1:]) + header["base"]
@@ -621,8 +605,7 @@ def read_residuals(header, body, sizes):
         weights = split_planes(take(64 * header["frames"], "u1"), 4).view("<i4").reshape(-1, 16)
         require(zlib.crc32(weights.tobytes()) == header["weights_crc"], "the weights fail their checksum")
     if header["body"] == 2:  # coded
-        lengths = take(len(sizes), "<u4").tolist()
-        words = [take(length, "<u2").tolist() for length in lengths]
+        words = [take(length, "<u2").tolist() for length in take(len(sizes), "<u4").tolist()]
         bands = [decode_band(*band, levels) for band in zip(words, sizes, strict=True)]
     else:
         counts = take(len(sizes) * levels, "<u4").reshape(len(sizes), levels)
@@ -640,9 +623,16 @@ class Movie:
     """A stored movie: ``shape``, ``chunk_count`` and ``chunk(number)``."""
 
     def __init__(self, folder):
-        self.folder = Path(folder)
-        texts = ((self.folder / name).read_text() for name in (".zarray", ".zattrs"))
-        self.array, self.attributes = map(json.loads, texts)
+        self.folder, self.per_shard = Path(folder), 1
+        if (self.folder / "0" / "zarr.json").exists():
+            self.folder /= "0"  # the array of an OME-Zarr image
+            array = json.loads((self.folder / "zarr.json").read_text())
+            sizes, self.attributes = array["codecs"][0]["configuration"]["chunk_shape"], array["attributes"]
+            self.per_shard = array["chunk_grid"]["configuration"]["chunk_shape"][0] // sizes[0]
+            self.array = {"shape": array["shape"], "chunks": sizes, "dtype": array["data_type"]}
+        else:
+            texts = ((self.folder / name).read_text() for name in (".zarray", ".zattrs"))
+            self.array, self.attributes = map(json.loads, texts)
         version, self.layout = self.attributes["codec_version"], self.attributes.get("layout", "plain")
         own = {"1": "plain", "2": "compact", "3": "lossless"}.get(version.split(".")[0])
         require(own == self.layout, f"version {version} is not known")
@@ -654,12 +644,22 @@ class Movie:
         models = self.attributes.get("channel_models", {"axis": None, "models": [self.attributes]})
         self.axis = models["axis"]
         self.models = [Model(one, self) if "anscombe_gain" in one else None for one in models["models"]]
-        channels = 1 if self.axis is None else self.shape[self.axis]
-        require(len(self.models) == channels, "there is not a model per channel")
+        require(self.axis is None or len(self.models) == self.shape[self.axis], "a channel has no model")
+
+    def in_shard(self, shard, number):
+        """Bytes of a chunk, found by the index at the end of its shard."""
+        with shard.open("rb") as file:
+            file.seek(16 * (number % self.per_shard - self.per_shard) - 4, 2)
+            start, size = struct.unpack("<2Q", file.read(16))
+            require(start < 1 << 62 and size < 1 << 31, f"{shard} does not hold chunk {number}")
+            file.seek(start)
+            return file.read(size)
 
     def file(self, number):
-        name = ".".join([str(number)] + ["0"] * (len(self.shape) - 1))
-        data = (self.folder / name).read_bytes()
+        zeros = ["0"] * (len(self.shape) - 1)
+        name = ".".join([str(number), *zeros])
+        shard = self.folder.joinpath("c", str(number // self.per_shard), *zeros)
+        data = self.in_shard(shard, number) if shard.exists() else (self.folder / name).read_bytes()
         if name in self.files:
             size, crc = self.files[name]
             require(len(data) == size and f"{zlib.crc32(data):08x}" == crc, f"{name} fails its checksum")
@@ -708,8 +708,7 @@ def main(arguments):
         sys.exit(__doc__)
     movie = Movie(names[0])
     out = np.lib.format.open_memmap(names[1], "w+", "f8" if stabilized else movie.dtype, movie.shape)
-    for number in range(movie.chunk_count):
-        first = number * movie.chunks[0]
+    for number, first in enumerate(range(0, movie.shape[0], movie.chunks[0])):
         out[first : first + movie.chunks[0]] = movie.chunk(number, stabilized)
         print(f"chunk {number + 1} of {movie.chunk_count}", file=sys.stderr)
     out.flush()

@@ -149,7 +149,8 @@ def encode(
         holds anything that the store does not (further images, bytes that nothing points to).
     with_decoder : bool
         Store ``photon_decode.py`` with the movie, which decodes it with Python, NumPy and zstandard alone:
-        ``python movie.zarr/photon_decode.py movie.zarr out.npy``.
+        ``python movie.zarr/photon_decode.py movie.zarr out.npy``. An OME-Zarr movie has it in its folder
+        ``0``.
     container : {"folder", "ome-zarr"}, optional
         ``"folder"`` is a Zarr v2 array; ``"ome-zarr"`` an OME-Zarr 0.5 image (Zarr v3) in shards, whose name
         ends in ``.ome.zarr``. Default: what the name implies. An OME-Zarr movie keeps the compressed bytes of

@@ -50,11 +50,6 @@ def check_options(storage: Storage, settings: EncodeSettings) -> None:
             f"{storage.url}: pyramid is {settings.pyramid}, and a movie in a folder has no levels; give "
             f"a name that ends in {SUFFIX}"
         )
-    if settings.with_decoder and isinstance(storage, OmeZarrStorage):
-        raise InvalidInputError(
-            f"{storage.url}: with_decoder is not possible for an OME-Zarr movie: the decoder in one file "
-            "reads folders; store the movie as a folder (container='folder')"
-        )
 
 
 def group_of(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu.store.ome_zarr import shards
 from tests.support.chunk_parts import of_unknown_predictor
 from tests.support.golden_names import GOLDEN, LISTED
 
@@ -158,6 +159,31 @@ def test_reads_small_movies(tmp_path, shape, layout):
         trust_noise=True,
     )
     equals_product(tmp_path / "m")
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_reads_shards_and_chunks_that_a_recording_keeps_apart(tmp_path, layout, monkeypatch):
+    movie = movie_of("uint16", (7, 2, 8, 9))
+    monkeypatch.setattr(shards, "SHARD_BYTES", 2 * movie[:2].nbytes)
+    options = {"layout": layout, "chunk_frames": 2, "check": False, "trust_noise": True}
+    pg.encode(movie, tmp_path / "m.ome.zarr", axes="tcyx", noise=pg.NoiseModel(gain=2), **options)
+    equals_product(tmp_path / "m.ome.zarr")
+    array = tmp_path / "m.ome.zarr" / "0"
+    expected, storage = decode(tmp_path / "m.ome.zarr"), pg.open(tmp_path / "m.ome.zarr").storage
+    for name in ("2.0.0.0", "3.0.0.0"):
+        (array / name).write_bytes(storage.read(name))
+    (array / "c/1/0/0/0").unlink()
+    np.testing.assert_array_equal(decode(tmp_path / "m.ome.zarr"), expected)
+
+
+def test_a_changed_index_of_a_shard_is_an_error(tmp_path):
+    pg.encode(movie_of("uint16", (4, 8, 9)), tmp_path / "m.ome.zarr", noise=pg.NoiseModel(), check=False)
+    shard = tmp_path / "m.ome.zarr/0/c/0/0/0"
+    whole = shard.read_bytes()
+    for index in (b"\xff" * 16, b"\x01" + whole[-19:-4]):
+        shard.write_bytes(whole[:-20] + index + whole[-4:])
+        with pytest.raises(decoder.DecodeError, match=r"does not hold chunk 0|0\.0\.0 fails its checksum"):
+            decode(tmp_path / "m.ome.zarr")
 
 
 def test_a_changed_byte_is_an_error(tmp_path):

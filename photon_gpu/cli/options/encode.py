@@ -112,7 +112,8 @@ WithDecoder = Annotated[
     typer.Option(
         "--with-decoder",
         metavar="",
-        help="Store photon_decode.py in DST, which decodes it with Python, NumPy and zstandard alone.",
+        help="Store photon_decode.py in DST (OME-Zarr: in DST/0), which decodes it with Python, NumPy and "
+        "zstandard alone.",
     ),
 ]
 Pyramid = Annotated[

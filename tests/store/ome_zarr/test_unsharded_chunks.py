@@ -131,12 +131,10 @@ def die_at(where, storage):
     storage.write_shard, storage._write_array_json, storage.write = in_shard, in_array, in_group
 
 
-def test_axes_that_ome_does_not_allow_and_the_decoder_are_refused(tmp_path):
+def test_axes_that_ome_does_not_allow_are_refused(tmp_path):
     url = tmp_path / "m.ome.zarr"
     with pytest.raises(InvalidInputError, match="in this order"):
         pg.LiveWriter(url, frame_shape=(2, 1, 17, 23), dtype="uint16", noise=CAMERA, axes="tzcyx")
-    with pytest.raises(InvalidInputError, match="with_decoder"):
-        pg.LiveWriter(url, with_decoder=True, **SHAPE, **OPTIONS)
     assert not url.exists()
 
 

@@ -249,7 +249,6 @@ def test_every_entrance_that_cannot_write_it_says_so(tmp_path):
     new = tmp_path / "new.ome.zarr"
     refused = [
         lambda: export(pg.open(folder), new),
-        lambda: pg.encode(VALUES, new, with_decoder=True, **OPTIONS),
         lambda: pg.encode(VALUES[:40].reshape(20, 2, 1, 17, 23), new, axes="tzcyx", **OPTIONS),
         lambda: pg.encode(VALUES, tmp_path / "new.zarr", container="ome-zarr", **OPTIONS),
         lambda: pg.encode(VALUES, new, container="tiff", **OPTIONS),
