@@ -1,11 +1,10 @@
-"""Export a stored movie, or some of its frames, to TIFF, NumPy, HDF5, NWB or plain Zarr.
+"""Export a stored movie, or some of its frames, to TIFF, NumPy, HDF5, NWB, plain Zarr or OME-Zarr.
 
 One chunk of frames is in memory at a time, and the file gets its name only once it is complete.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -20,33 +19,23 @@ from typing import IO, Any
 import numpy as np
 
 from photon_gpu.encode_settings import flag, location, one_of, progress_call, shown
-from photon_gpu.engine.codec.blosc import Compressor
-from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.requested_part import STABILIZED
-from photon_gpu.engine.dispatch import get_backend
-from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.encode_resources import Resources
-from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.reader.exporters.hdf5 import check_stored_chunks, compression_name, write_hdf5
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff
+from photon_gpu.reader.exporters.zarr import write_zarr
 from photon_gpu.reader.movie import Movie
-from photon_gpu.store import manifest, metadata, source_metadata
-from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
-from photon_gpu.store.movie_folder import MovieFolder
-from photon_gpu.store.ome_zarr.zarr2_view import refuse_ome_zarr
-from photon_gpu.store.storage import Storage
+from photon_gpu.store.ome_zarr.zarr2_view import in_container
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".h5", ".hdf5", ".nwb", ".zarr")
 
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _PAGE_BYTES = 512  # more than the tags of a page need
-_COMPRESSOR = Compressor(cname="zstd", clevel=1, shuffle=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +110,7 @@ def export(
     storage_options: dict[str, Any] | None = None,
     hdf5_filter: str | None = None,
 ) -> ExportReport:
-    """Write a stored movie as TIFF, ``.npy``, HDF5, NWB or plain Zarr v2, without holding it in memory.
+    """Write a stored movie as TIFF, ``.npy``, HDF5, NWB, plain Zarr v2 or OME-Zarr.
 
     Parameters
     ----------
@@ -130,7 +119,8 @@ def export(
     path : str or path
         ``.tif``, ``.tiff``, ``.btf`` (BigTIFF if the size needs it; ``.btf`` is always BigTIFF),
         ``.npy``, ``.h5`` (chunked by frames), ``.nwb`` (one series for each channel; needs pynwb), or
-        ``.zarr``, which may be any fsspec URL.
+        ``.zarr``, which may be any fsspec URL. ``.ome.zarr`` is an OME-Zarr 0.5 image that every viewer
+        opens: axes, scale, units and channels, shards, and no codec of photon_gpu.
     stabilized : bool
         Write float64 values whose noise is 1, in sigma, instead of counts in the original dtype.
     frames : (first, end), optional
@@ -163,7 +153,8 @@ def export(
 
     Notes
     -----
-    Memory: at most two chunks of values and one compressed chunk.
+    Memory: at most two chunks of values and one compressed chunk; for ``.ome.zarr`` also the compressed
+    chunks of one shard (250 MB of values).
 
     Examples
     --------
@@ -196,10 +187,10 @@ def export(
     if hdf5_filter is not None:
         check_stored_chunks(job, text)
     if suffix == ".zarr":
-        storage = destination(text, storage_options)
-        refuse_ome_zarr(storage, "decode", _ENCODE_INSTEAD)
+        storage = in_container(destination(text, storage_options), None)
         refuse_source(movie.url, storage)
-        stored, url, file_type = _write_zarr(job, storage, overwrite), storage.url, "Zarr v2"
+        stored, url = write_zarr(job, storage, overwrite), storage.url
+        file_type = "Zarr v2" if storage.container == "folder" else "OME-Zarr 0.5"
     else:
         if "://" in text:
             raise InvalidInputError(
@@ -228,11 +219,6 @@ def export(
         notes=tuple(job.notes),
     )
 
-
-_ENCODE_INSTEAD = (
-    "'photon-gpu encode MOVIE OUT.ome.zarr --layout lossless' writes counts that every viewer opens; of a "
-    "plain movie, pg.encode(pg.open(MOVIE).counts, OUT, layout='lossless') does"
-)
 
 Write = Callable[[Job, IO[bytes]], None]
 
@@ -310,40 +296,3 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise InvalidInputError(f"{path} is a folder; give a file's name")
     if path.exists() and not overwrite:
         raise StoreExistsError(f"{path} exists; give another name, or overwrite=True to replace it")
-
-
-def _write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
-    layout = layout_for(
-        Encoding(layout="lossless", dtype=job.dtype.name, compressor=_COMPRESSOR), get_backend("auto")
-    )
-    frames = min(job.movie.chunks[0], layout.chunk_frames(None, job.shape))
-    chunk, threads = (frames, *job.shape[1:]), worker_count(None)
-    split = Split(threads, parallel(threads))
-    files: dict[str, list[Any]] = {}
-    with Claim(storage, overwrite=overwrite) as claim:
-        folder = MovieFolder(job.shape, chunk, claim.target)
-        for number, block in enumerate(job.blocks(frames, job.first)):
-            data = layout.encode(block, chunk, Resources(split=split))
-            files |= folder.write_chunk(number, data)
-        array = metadata.array_json(job.shape, chunk, layout)
-        attributes, words = _zarr_attributes(job)
-        if words is not None:
-            claim.target.write(source_metadata.NAME, words)
-            files[source_metadata.NAME] = manifest.entry(words)
-        # Zarr readers ignore the manifest; it shows photon_gpu which folders it may replace.
-        texts = {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array}
-        index = manifest.pack(files, texts)
-        claim.publish([(manifest.NAME, index), *texts.items()])
-    return sum(size for size, _ in files.values()) + len(index) + sum(map(len, texts.values()))
-
-
-def _zarr_attributes(job: Job) -> tuple[bytes, bytes | None]:
-    """Attributes of the array, and the file of the source's metadata and times, if there are any."""
-    recording = job.movie.recording
-    if recording.timestamps is not None:
-        recording = recording.replace(timestamps=recording.timestamps[job.first : job.end])
-    attributes: dict[str, Any] = {"written_by": "photon_gpu", "unit": "ADU" if job.counts else "sigma"}
-    if recording.axes is not None:
-        attributes["_ARRAY_DIMENSIONS"] = list(recording.axes)
-    attributes = source_metadata.with_recording(attributes, recording)
-    return json.dumps(attributes, indent=1).encode(), source_metadata.pack(recording)

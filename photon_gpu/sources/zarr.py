@@ -200,16 +200,25 @@ def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
 
 def _only_movie(group: Any, name: str) -> tuple[Any, Recording]:
     if is_image(group):
-        return full_resolution(group, name)
+        return _image(group, name)
     members = dict(sorted(group.members(max_depth=None)))
     groups = {path: node for path, node in members.items() if isinstance(node, zarr.Group)}
     if (image := choose_image(groups, name)) is not None:
-        return full_resolution(image, name)
+        return _image(image, name)
     arrays = {path: node for path, node in members.items() if isinstance(node, zarr.Array)}
     described = {path: (array.shape, array.dtype) for path, array in arrays.items()}
     chosen = choose_movie(described, name=name, option="path")
     above = {path: node for path, node in groups.items() if f"{chosen}/".startswith(f"{path}/")}
     return arrays[chosen], _attributes_of({"": group, **above, chosen: arrays[chosen]})
+
+
+def _image(group: Any, name: str) -> tuple[Any, Recording]:
+    """Array and metadata of an OME-Zarr image; what photon_gpu stored with it says more than the image."""
+    array, recording = full_resolution(group, name)
+    if "photon_recording" not in array.attrs:
+        return array, recording
+    own = _recording_of({"": array}, array)
+    return array, own.replace(documents=(*own.documents, *recording.documents))
 
 
 def _recording_of(nodes: dict[str, Any], array: Any) -> Recording:

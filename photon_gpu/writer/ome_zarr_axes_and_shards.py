@@ -16,13 +16,11 @@ from photon_gpu.recording import Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.ome_zarr.averages import Averages, Run
-from photon_gpu.store.ome_zarr.metadata import group_json, ome_axes
+from photon_gpu.store.ome_zarr.metadata import contrast_limits, group_json, ome_axes
 from photon_gpu.store.ome_zarr.pyramid_levels import Pyramid, check_pyramid
 from photon_gpu.store.ome_zarr.shards import ShardGrid
 from photon_gpu.store.ome_zarr.zarr2_view import SUFFIX, OmeZarrStorage
 from photon_gpu.store.storage import Storage
-
-_DARK, _BRIGHT = 0.1, 99.9  # percentiles of one frame that the contrast limits lie at
 
 
 def check_container(
@@ -148,12 +146,10 @@ def _contrast(movie: Source, layout: Layout, axes: str) -> list[tuple[float, flo
     frame = np.asarray(movie.read(middle, middle + 1))
     channels = np.moveaxis(frame, axes.index("c"), 0) if "c" in axes else frame[None]
     encodings = [one.encoding for one in layout.channels]
-    limits = []
+    stored = []
     for number, values in enumerate(channels):
         encoding = encodings[number if len(encodings) > 1 else 0]
         if encoding.layout == "plain" and encoding.noise is not None:
             values = anscombe(values, encoding.noise)
-        finite = values[np.isfinite(values)]
-        low, high = np.percentile(finite, (_DARK, _BRIGHT)) if finite.size else (0.0, 1.0)
-        limits.append((float(low), float(max(high, low + 1.0))))
-    return limits
+        stored.append(values)
+    return contrast_limits(stored)

@@ -47,6 +47,10 @@ class Job:
                 if self._progress is not None:
                     self._progress(stop - self.first, self.shape[0])
 
+    def frame(self, number: int) -> NDArray:
+        """Return the values of one frame of the movie, ``(1, ...)``."""
+        return self.movie.read(slice(number, number + 1), self._value_type)
+
     def aligned(self) -> Iterator[NDArray]:
         """Yield values chunk by chunk, so that no chunk is decoded twice."""
         per_chunk = self.movie.chunks[0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording, axis_names
@@ -33,6 +34,7 @@ _UNITS = {
     "m": "meter",
 }
 _LENGTHS = frozenset([*_UNITS.values(), "angstrom", "inch", "picometer"])
+_DARK, _BRIGHT = 0.1, 99.9  # percentiles of one frame that the contrast limits lie at
 _COLOURS = ("00FF00", "FF0000", "0000FF", "FFFF00", "FF00FF", "00FFFF")
 
 
@@ -49,9 +51,23 @@ def ome_axes(recording: Recording, dimensions: int) -> str:
     if list(names) != ordered:
         raise InvalidInputError(
             f"axes are {', '.join(names)}; OME-Zarr allows t, c, z, y, x in this order: say what they are by "
-            "axes=, or store the movie as a folder (container='folder')"
+            "axes=, or give a name such as movie.zarr, which is that of a folder"
         )
     return "".join(names)
+
+
+def contrast_limits(channels: Iterable[NDArray]) -> list[tuple[float, float]]:
+    """Return the contrast limits of each channel, from values of it.
+
+    >>> contrast_limits([np.arange(1001), np.full(5, np.nan)])
+    [(1.0, 999.0), (0.0, 1.0)]
+    """
+    limits = []
+    for values in channels:
+        finite = values[np.isfinite(values)]
+        low, high = np.percentile(finite, (_DARK, _BRIGHT)) if finite.size else (0.0, 1.0)
+        limits.append((float(low), float(max(high, low + 1.0))))
+    return limits
 
 
 def group_json(

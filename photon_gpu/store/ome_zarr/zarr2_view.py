@@ -602,20 +602,6 @@ def recorded(storage: Storage) -> Storage:
     return storage
 
 
-def refuse_ome_zarr(storage: Storage, what: str, remedy: str) -> None:
-    """Raise InvalidInputError if a movie is, or would be, in the container ``ome-zarr``.
-
-    Parameters
-    ----------
-    storage : Storage
-    what : str
-        Subject of the sentence "... cannot write OME-Zarr yet".
-    remedy : str
-    """
-    if storage.root.endswith(SUFFIX) or isinstance(storage, OmeZarrStorage):
-        raise InvalidInputError(f"{storage.url}: {what} cannot write OME-Zarr yet: {remedy}")
-
-
 def _same(one: bytes, other: bytes | memoryview) -> bool:
     """Compare bytes as arrays, which is much faster than comparing them with a memoryview."""
     return np.array_equal(np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8))

@@ -18,7 +18,8 @@ def decode(
         str,
         typer.Argument(
             metavar="OUT",
-            help="File to write: .tif (BigTIFF if needed), .npy, .h5, .nwb, or .zarr (also at a URL).",
+            help="File to write: .tif (BigTIFF if needed), .npy, .h5, .nwb, or .zarr or .ome.zarr (also at a "
+            "URL).",
             show_default=False,
         ),
     ],
@@ -56,7 +57,7 @@ def decode(
     json: Json = False,
     debug: Debug = False,
 ) -> console.Report:
-    """Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.
+    """Write a stored movie back as TIFF, NumPy, HDF5, NWB, plain Zarr or OME-Zarr.
 
     Frames are read and written a few at a time, so the movie may be larger than memory.
     OUT appears once it is complete.
@@ -64,6 +65,7 @@ def decode(
     For example:
       photon-gpu decode movie.zarr movie.tif
       photon-gpu decode movie.zarr first_minute.npy --frames :1800
+      photon-gpu decode movie.zarr counts.ome.zarr
       photon-gpu decode s3://bucket/movie.zarr stabilized.zarr --stabilized
     """
     from photon_gpu.reader.export import export
