@@ -16,6 +16,7 @@ from photon_gpu.kernels.cpu_cache import jit
 from photon_gpu.kernels.cpu_predict import Mean, restore, restore_sorted
 from photon_gpu.kernels.cpu_rans import open_levels
 from photon_gpu.kernels.cpu_unpack_unpredict import restore_mean_packed
+from photon_gpu.kernels.instructions.cpu_permute import permute
 
 
 class FromHalves(NamedTuple):
@@ -55,6 +56,12 @@ class Pairs(NamedTuple):
     """Samples of two bytes from a table of all pairs of 8-bit codes."""
 
     table: NDArray[np.uint32]
+
+
+class Permuted(NamedTuple):
+    """Bit patterns of the two-byte samples of all 8-bit codes, to be looked up in vector registers."""
+
+    table: NDArray[np.uint16]
 
 
 class PhasedTable(NamedTuple):
@@ -188,13 +195,17 @@ def _draw_pairs(how, codes, first, out):  # type: ignore[no-untyped-def]
         to[i] = how.table[two[i]]
 
 
+def _draw_permuted(how, codes, first, out):  # type: ignore[no-untyped-def]
+    permute(codes, how.table, out.view(np.uint16))
+
+
 def _draw_phased(how, codes, first, out):  # type: ignore[no-untyped-def]
     cpu.dequantize_phased(
         codes.reshape(1, codes.size), how.tables, how.seed, first, 0, out.reshape(1, codes.size)
     )
 
 
-_DRAW = {Table: _draw_table, Pairs: _draw_pairs, PhasedTable: _draw_phased}
+_DRAW = {Table: _draw_table, Pairs: _draw_pairs, Permuted: _draw_permuted, PhasedTable: _draw_phased}
 
 
 @jit

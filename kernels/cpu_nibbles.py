@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.kernels.cpu_cache import jit
-from photon_gpu.kernels.zstd_huffman.cpu_unaligned_words import trailing_zeros
+from photon_gpu.kernels.instructions.cpu_unaligned_words import trailing_zeros
 
 _NONE, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 _LOWEST = np.uint64(0x1111111111111111)

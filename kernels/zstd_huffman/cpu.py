@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.kernels.cpu_cache import jit
+from photon_gpu.kernels.instructions.cpu_unaligned_words import bits_below, load64, store64, trailing_zeros
 from photon_gpu.kernels.zstd_huffman.cpu_codes import (
     MOST_DESCRIPTION,
     about_bits,
@@ -21,7 +22,6 @@ from photon_gpu.kernels.zstd_huffman.cpu_codes import (
     describe_codes,
     read_codes,
 )
-from photon_gpu.kernels.zstd_huffman.cpu_unaligned_words import bits_below, load64, store64, trailing_zeros
 
 LONGEST, SYMBOLS, FEW, MOST_BLOCK, MOST_SHARED = 11, 256, 256, 1 << 16, 8
 

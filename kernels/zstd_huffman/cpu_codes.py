@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.kernels.cpu_cache import jit
-from photon_gpu.kernels.zstd_huffman.cpu_unaligned_words import bits_below, leading_zeros, store64
+from photon_gpu.kernels.instructions.cpu_unaligned_words import bits_below, leading_zeros, store64
 
 LONGEST = 11
 """Bits of the longest code that a frame may have."""

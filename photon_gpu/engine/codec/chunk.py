@@ -274,7 +274,9 @@ class Opened:
             source = cpu_decode.FromPlanes(planes, each)
         how = predictor(self.predictor, self.steps, self.weights)
         one_call = places.packed and self.predictor in USUAL
-        one_call &= isinstance(drawing, cpu_decode.Pairs) or (self.stabilized and len(drawing) == 1)
+        one_call &= isinstance(drawing, cpu_decode.Pairs | cpu_decode.Permuted) or (
+            self.stabilized and len(drawing) == 1
+        )
         codes = scratch("all codes", (0 if one_call else header.frames * rows * columns,), dtype)
 
         def decode_part(part: tuple[int, int]) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.requested_part import STABILIZED, Values
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu_decode
+from photon_gpu.kernels.instructions.cpu_permute import can_permute
 
 _BEYOND = "a chunk holds a code beyond the greatest one in its header"
 
@@ -105,6 +106,8 @@ class _Tables:
         """See :class:`Render`."""
         if width > 2:
             return None
+        if self._by_pairs and width == 1 and can_permute():
+            return cpu_decode.Permuted(self._rows(1)[0].view(np.uint16))
         even = pixels % 2 == 0 and out.itemsize == 2 and out.ctypes.data % 4 == 0
         if self._by_pairs and width == 1 and out.size >= _MANY and even:
             return cpu_decode.Pairs(pairs(self._tables.tobytes()))

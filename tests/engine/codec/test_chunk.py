@@ -147,6 +147,17 @@ def test_a_chunk_far_from_the_sample_of_the_fit_is_restored_and_the_same_on_ever
         assert away(coder.decode(payload, ChunkPart(bright.shape), encoding, NUMBA), bright) <= 0.025 + 1e-6
 
 
+@pytest.mark.parametrize("shape", [(9, 90, 91), (5, 130, 120)])
+def test_samples_are_the_same_on_a_processor_without_permutes_of_words(monkeypatch, shape):
+    values = movie("int16", shape)
+    encoding = Encoding(layout="compact", dtype="int16", noise=CAMERA, predictor=MADE["mean"])
+    payload = encoded(values, encoding)
+    permuted = coder.decode(payload, ChunkPart(shape), encoding, NUMBA, what=np.dtype("int16"))
+    monkeypatch.setattr("photon_gpu.engine.codec.dequantize.can_permute", lambda: False)
+    looked_up = coder.decode(payload, ChunkPart(shape), encoding, NUMBA, what=np.dtype("int16"))
+    np.testing.assert_array_equal(permuted, looked_up)
+
+
 @pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("dither", [None, 4])
 def test_parts_of_a_chunk_are_parts_of_the_whole(name, dither):
