@@ -16,7 +16,7 @@ import pytest
 
 import photon_gpu as pg
 import photon_gpu.store.claim
-import photon_gpu.store.swap
+import photon_gpu.store.overwrite
 from photon_gpu.cli.app import COMMANDS, _holds_a_lock, load
 from tests.support.folder_contents import tree
 
@@ -168,7 +168,7 @@ def test_an_interrupt_outside_of_a_command_is_one_sentence_too(function, text, c
     ("late", "overwrite", "text"),
     [
         ("claim.Claim.publish", (), "movie.zarr is complete, and only its report is missing"),
-        ("swap._remove_replaced", ("--overwrite",), "the new movie is complete; verify of"),
+        ("overwrite._remove_replaced", ("--overwrite",), "the new movie is complete; verify of"),
     ],
 )
 def test_an_interrupt_after_the_movie_is_whole_says_so(late, overwrite, text, tmp_path, cli, monkeypatch):
