@@ -63,7 +63,8 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
     levels, counts = _histogram(blocks, np.split(groups, np.cumsum([one.size for one in light])[:-1]))
     if levels.size == 0:
         return 0
-    photons, total = (levels - noise.offset) / noise.gain, counts.sum(axis=0)
+    photons: NDArray[np.float64] = np.subtract(levels, noise.offset, dtype=np.float64) / noise.gain
+    total = counts.sum(axis=0)
     detector = _seen_detector(photons, total, noise)
     if detector.variance > (_MOST_READ_NOISE * noise.gain) ** 2 or not _resolved(photons, total):
         return 0
