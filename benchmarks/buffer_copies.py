@@ -3,14 +3,14 @@
 One chunk is encoded, written and read back on one thread, while tracemalloc counts the bytes that each line
 of photon_gpu allocates, per byte of the raw chunk. A buffer is written at most once, so this is the most that
 is copied or computed. Blosc's buffer is as long as its input, and filled as far as its output. The time of
-zarr-python for the same frames of the same stores is measured too.
+zarr-python for the same frames of the same stores is measured too. The CSV goes to benchmarks/results/, and
+``python -m benchmarks.tables`` makes a page of it.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +24,8 @@ import zarr
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
 from benchmarks.compare import sized
-from benchmarks.interleaved_timing import interleaved, machine
+from benchmarks.interleaved_timing import interleaved
+from benchmarks.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
@@ -32,6 +33,7 @@ from photon_gpu.store import manifest
 
 _HOME = str(Path(pg.__file__).parent)
 _LEAST = 1 << 12
+COLUMNS = ("date", "machine", "layout", "action", "by", "bytes_per_raw_byte", "ms")
 
 
 class Watch:
@@ -115,11 +117,11 @@ def count(layout: str, frames: int, size: int, preset: str = "fast") -> dict[str
     return counts
 
 
-def beside_zarr(frames: int, size: int, repeats: int) -> list[str]:
-    """Seconds to read the same stores, by photon_gpu and by zarr-python."""
+def beside_zarr(frames: int, size: int, repeats: int) -> list[dict[str, Any]]:
+    """Measure the milliseconds to read the same stores, by photon_gpu and by zarr-python."""
     case = sized(1e-6 * frames * 512 * 512 * 2)
     values = np.ascontiguousarray(case.values[:, :size, :size])
-    lines = []
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         actions: dict[str, Callable[[], Any]] = {}
         for layout in ("compact", "plain", "lossless"):
@@ -147,28 +149,61 @@ def beside_zarr(frames: int, size: int, repeats: int) -> list[str]:
                 actions[f"{layout}, {extent}, photon_gpu"] = lambda f=ours, k=key: f(k)
                 actions[f"{layout}, {extent}, zarr-python"] = lambda f=theirs, k=key: f(k)
         for name, timing in interleaved(actions, repeats).items():
-            lines.append(f"| {name.replace(', ', ' | ')} | {1e3 * timing.median:.1f} |")
-    return lines
+            layout, extent, by = name.split(", ")
+            rows.append({"layout": layout, "action": extent, "by": by, "ms": 1e3 * timing.median})
+    return rows
 
 
-def main(arguments: list[str] | None = None) -> None:
+def page(rows: list[dict[str, str]]) -> str:
+    """Return the text of docs/measured/buffer_copies.md."""
+    layouts = list(dict.fromkeys(row["layout"] for row in rows))
+    counted = {(r["layout"], r["action"]): r["bytes_per_raw_byte"] for r in rows if r["bytes_per_raw_byte"]}
+    text = [
+        f"{rows[0]['machine']}, {rows[0]['date']}.",
+        "",
+        "Bytes that photon_gpu allocates while it writes and reads one chunk, per byte of the raw chunk,"
+        " with the memory that a thread keeps for its next chunk.",
+        "",
+        "| layout | write | read |",
+        "|---|---|---|",
+        *(f"| {x} | {float(counted[x, 'write']):.2f} | {float(counted[x, 'read']):.2f} |" for x in layouts),
+    ]
+    if timed := [row for row in rows if row["ms"]]:
+        text += [
+            "",
+            "Milliseconds to read the same stores. The engine reads and writes chunks without zarr-python;"
+            " this is what zarr-python would cost.",
+            "",
+            "| layout | read | by | ms |",
+            "|---|---|---|---|",
+            *(f"| {r['layout']} | {r['action']} | {r['by']} | {float(r['ms']):.1f} |" for r in timed),
+        ]
+    return "\n".join(text)
+
+
+def main(arguments: list[str] | None = None) -> Path:
     parser = parser_of(__doc__)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--no-zarr", action="store_true", help="only count")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    started = time.perf_counter()
+    rows: list[dict[str, Any]] = []
     for layout in ("compact", "plain", "lossless"):
         for action, lines in count(layout, options.frames, options.size).items():
-            print(f"\n{layout}, {action}: {sum(lines.values()):.2f} bytes allocated per raw byte")
+            allocated = sum(lines.values())
+            rows.append({"layout": layout, "action": action, "bytes_per_raw_byte": allocated})
+            print(f"\n{layout}, {action}: {allocated:.2f} bytes allocated per raw byte")
             for line, share in lines.most_common():
                 if share >= 0.005:
                     print(f"  {share:5.2f}  {line}")
     if not options.no_zarr:
-        print(f"\n{machine()}\n\n| store | read | by | ms |\n|---|---|---|---|")
-        print("\n".join(beside_zarr(options.frames, options.size, options.repeats)))
-    print(f"{time.perf_counter() - started:.0f} s")
+        rows += beside_zarr(options.frames, options.size, options.repeats)
+    target = path_of("buffer_copies", options.results)
+    save(target, COLUMNS, rows, "layout")
+    print(f"\n{target}")
+    return target
 
 
 if __name__ == "__main__":

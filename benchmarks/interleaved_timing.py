@@ -1,4 +1,4 @@
-"""Time several contenders in turns, so that a slow machine slows all: medians and spread."""
+"""Time several contenders in turns, so that a busy machine slows all of them; medians and spread."""
 
 from __future__ import annotations
 

@@ -213,6 +213,25 @@ def measure(
     return rows
 
 
+def page(rows: list[dict[str, str]]) -> str:
+    """Return the text of docs/measured/serial.md."""
+    intro = (
+        f"{rows[0]['machine']}, {rows[0]['date']}. No number of cores makes one process faster than the work"
+        " that holds Python's lock (the GIL) allows. Frames of 512 x 512, preset `fast`, on a RAM disk;"
+        " medians of rounds. The last column is the throughput at which the lock would be held all the time."
+    )
+    table = [
+        "| layout | action | lock, ms per raw GB | processor time, s per raw GB | GB/s at most |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['layout']} | {row['action']} | {float(row['lock_ms_per_gb']):.0f} |"
+            f" {float(row['cpu_s_per_gb']):.2f} | {float(row['cap_gb_s']):.0f} |"
+            for row in rows
+        ),
+    ]
+    return "\n".join([intro, "", *table])
+
+
 def main(arguments: list[str] | None = None) -> Path:
     parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="of a round")

@@ -14,7 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bias, petabyte, rate_distortion, scaling, source_formats, workers
+from benchmarks import (
+    above_noise_floor,
+    bias,
+    buffer_copies,
+    experiments,
+    petabyte,
+    rate_distortion,
+    scaling,
+    serial,
+    source_formats,
+    vector_instructions,
+    workers,
+)
 from benchmarks.arguments import parser_of
 from benchmarks.figures import draw_comparison, draw_scaling
 from benchmarks.results_csv import RESULTS, gathered, load, newest
@@ -36,10 +48,9 @@ BRIEF = {
     "zstd 1 of our codes": "zstd 1",
     "anscombe-transform 1.0.0 (Zarr v3, zstd 1)": "anscombe-transform",
     "anscombe-transform 1.0.0 (Zarr v3, Blosc zstd 5)": "anscombe-transform, Blosc",
-    "zfp of stabilized values": "zfp",
     "Zarr, raw, Blosc zstd 5 bitshuffle": "Zarr, raw",
 }
-"""Contenders of the README, by the beginning of their name, with their names in the plot: ours, and nine."""
+"""Contenders of the README, by the beginning of their name, with their names in the plot: ours, and eight."""
 
 Rows = list[dict[str, str]]
 
@@ -127,10 +138,9 @@ def section(rows: Rows, case: str) -> str:
             *lines,
             "",
             f"Medians of interleaved runs on {hardware(chosen)}",
-            "photon_gpu also chooses its settings and syncs its files within the measured time.",
-            "[All recordings, all contenders](docs/measured/comparison.md).",
-            "",
-            "![Compression ratio against speed](docs/measured/compare.png)",
+            "All contenders use the same noise model. photon_gpu also chooses its settings and syncs its",
+            "files within the measured time. [All recordings, all contenders, and a",
+            "plot](docs/measured/comparison.md).",
         ]
     )
 
@@ -560,11 +570,9 @@ def live(path: Path) -> str:
 
 
 def write(path: Path, title: str, command: str, text: str) -> None:
-    """Write one page of docs/measured/."""
-    page = (
-        f"# {title}\n\nWritten by `python -m benchmarks.tables` from `python -m"
-        f" {command}`.\n\n{wrapped(text)}\n"
-    )
+    """Write one page of docs/measured/; ``command`` made its results, or is the name of their file."""
+    source = f"`{command}`" if "/" in command else f"`python -m {command}`"
+    page = f"# {title}\n\nWritten by `python -m benchmarks.tables` from {source}.\n\n{wrapped(text)}\n"
     with replacing(path) as file:
         file.write(page.encode())
 
@@ -594,6 +602,10 @@ def main(arguments: list[str] | None = None) -> None:
         "source_formats": ("Kinds of files", kinds_of_files),
         "workers": ("Dask workers", many_workers),
         "scaling": ("How cost grows", growth),
+        "above_noise_floor": ("Bits above the noise floor", above_noise_floor.page),
+        "serial": ("Work that holds Python's lock", serial.page),
+        "vector_instructions": ("Vector instructions of kernels", vector_instructions.page),
+        "buffer_copies": ("Buffers between frames and disk", buffer_copies.page),
         "petabyte": ("A petabyte", lambda rows: petabyte.page(petabyte.measured_in(rows[-1]))),
     }
     for table, (title, page) in pages.items():
@@ -614,6 +626,11 @@ def main(arguments: list[str] | None = None) -> None:
     if recorded := sorted(options.results.glob("live_*.json"), key=lambda path: path.stem[-10:]):
         command = "benchmarks.live --json FILE"
         write(folder / "live.md", "Live recording, measured", command, live(recorded[-1]))
+        made += 1
+    if made_once := sorted(options.results.glob("experiments_*.json")):
+        path = made_once[-1]
+        source = f"benchmarks/results/{path.name}"
+        write(folder / "experiments.md", "Compression experiments", source, experiments.page(path))
         made += 1
     for name, title, text in (
         ("rate_distortion", "Size against error", rates(folder)),

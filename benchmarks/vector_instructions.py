@@ -2,7 +2,7 @@
 
 Compiles every kernel for the types of a 16-bit movie, and counts in its best loop the vector instructions and
 their width. A table lookup is one load per sample, which no vector instruction of x86 makes faster, so its
-loop is scalar.
+loop is scalar. The CSV goes to benchmarks/results/, and ``python -m benchmarks.tables`` makes a page of it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import machine
+from benchmarks.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.codec.predictors import mix
 from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
+
+COLUMNS = ("date", "machine", "kernel", "bits", "packed", "instructions")
 
 _LABEL = re.compile(r"^(\.L\w+):")
 _JUMP = re.compile(r"^\s+j\w+\s+(\.L\w+)\b")
@@ -153,22 +156,35 @@ def _here(names: list[str]) -> dict[str, dict]:
     return by_kernel
 
 
+def page(rows: list[dict[str, str]]) -> str:
+    """Return the text of docs/measured/vector_instructions.md."""
+    table = ["| kernel | widest vectors, bits | vector instructions in its loop |", "|---|---|---|"]
+    for row in rows:
+        packed = f"{row['packed']} of {row['instructions']}" if int(row["packed"]) else ""
+        table.append(f"| {row['kernel']} | {row['bits'] if packed else 'none: scalar'} | {packed} |")
+    intro = (
+        f"{rows[0]['machine']}, {rows[0]['date']}. Every kernel is compiled anew for the types of a 16-bit"
+        " movie, and the best loop of its machine code is counted. A table lookup is one load per sample,"
+        " which no vector instruction of x86 makes faster, so its loop is scalar. Tests ask eight of the"
+        " kernels for vectors of at least 256 bits, and for two fifths of the instructions."
+    )
+    return "\n".join([intro, "", *table])
+
+
 def main(arguments: list[str] | None = None) -> dict[str, Loop]:
     parser = parser_of(__doc__)
     parser.add_argument("--kernel", action="append", choices=list(calls()), help="only this one; repeat it")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--here", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.here:
         print(json.dumps(_here(json.loads(options.here))))
         return {}
     loops_by_kernel = inspected(options.kernel or list(calls()))
-    print(
-        f"{machine()}\n\n| kernel | widest vectors, bits | of the instructions in the loop, on "
-        f"vectors |\n|---|---|---|"
-    )
-    for name, loop in loops_by_kernel.items():
-        width = f"{loop.bits}" if loop.packed else "none: scalar"
-        print(f"| {name} | {width} | {f'{loop.packed} of {loop.instructions}' if loop.packed else ''} |")
+    rows: list[dict[str, Any]] = [{"kernel": name, **asdict(loop)} for name, loop in loops_by_kernel.items()]
+    target = path_of("vector_instructions", options.results)
+    save(target, COLUMNS, rows, "kernel")
+    print("\n".join([*map(str, rows), str(target)]))
     return loops_by_kernel
 
 

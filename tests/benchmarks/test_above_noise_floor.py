@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 import photon_gpu as pg
-from benchmarks import above_noise_floor
+from benchmarks import above_noise_floor, results_csv
+from benchmarks.above_noise_floor import page
 from benchmarks.cases import simulated
 from photon_gpu.engine.model.noise import noise_floor_bits
 
 
-def test_preset_small_comes_closest(monkeypatch, capsys):
+def test_preset_small_comes_closest(monkeypatch, tmp_path):
     case = simulated(12, 30.0)
     monkeypatch.setattr(above_noise_floor, "main_case", lambda: case)
-    above_noise_floor.main(["--frames", "12", "--photons", "5"])
-    rows = capsys.readouterr().out.splitlines()
-    assert rows[0] == "| movie | fast | balanced | small |" and len(rows) == 4
-    assert rows[2].startswith("| simulated 30 photons |") and rows[3].startswith("| simulated 5 photons |")
-    for row in rows[2:]:
-        fast, balanced, small = (float(cell.strip(" %")) for cell in row.split("|")[2:5])
-        assert 0 < small < balanced <= fast
+    target = above_noise_floor.main(["--frames", "12", "--photons", "5", "--results", str(tmp_path)])
+    rows = results_csv.load(target)
+    assert [row["movie"] for row in rows] == ["simulated 30 photons", "simulated 5 photons"]
+    for row in rows:
+        assert 0 < float(row["small"]) < float(row["balanced"]) <= float(row["fast"])
+    assert f"| simulated 5 photons, 12 x 200 x 200 | {float(rows[1]['fast']):+.1f} % |" in page(rows)
 
 
 def test_all_files_of_the_store_count(tmp_path):

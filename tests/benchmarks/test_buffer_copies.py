@@ -38,4 +38,4 @@ def test_no_layout_makes_more_buffers_than_are_known(layout):
 
 def test_zarr_reads_the_same(capsys):
     rows = buffer_copies.beside_zarr(20, 64, 1)
-    assert len(rows) == 12 and all(float(row.split("|")[4]) > 0 for row in rows)
+    assert len(rows) == 12 and all(row["ms"] > 0 for row in rows)
