@@ -34,9 +34,8 @@ LEVELS = 28
 STEEPNESS = (0.3, 0.6, 0.8, 0.95)
 STEEPEST = 3.0  # At most so many times as bright as in the rest of the window.
 # Signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences over
-# 1 and 2 frames minus the covariance of neighbouring rows, third cumulant, D^4/18 (the fourth cumulant plus 6
-# squared variances), squared contrast between
-# neighbours, share of values at the saturated level, share at the lowest level.
+# 1 and 2 frames minus the covariance of neighbouring rows, third cumulant, D^4/18 (fourth cumulant plus 6
+# squared variances), squared contrast of neighbours, shares of values at the saturated and the lowest level.
 FORMS = (
     "signal",
     "square",

@@ -131,23 +131,14 @@ class Chain:
     cut: Cut | None = None
 
 
-def read_chain(file: RawFile) -> Chain:
-    """Read all pages of a TIFF or BigTIFF file, in file order.
+def read_whole_pages(file: RawFile) -> Chain:
+    """Read all pages of a TIFF or BigTIFF file in file order, or those before the place where it is cut off.
 
     Raises
     ------
     CorruptDataError
-        If the file is not TIFF, if a directory, the value of a tag or a link is outside the file, or if the
-        chain is circular. The message says how many whole pages precede the break.
-    """
-    walk = _Walk(file)
-    return Chain(walk.pages(), walk.directories)
-
-
-def read_whole_pages(file: RawFile) -> Chain:
-    """Read the pages before the place where a file is cut off.
-
-    A file that is damaged in another way is an error, as it may have pages behind the damage.
+        If the file is not TIFF, if the value of a tag is damaged, or if the chain is circular: pages may lie
+        behind the damage. The message says how many whole pages precede it.
     """
     walk = _Walk(file)
     try:

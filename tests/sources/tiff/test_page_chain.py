@@ -11,14 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.sources.tiff.page_chain import read_chain
+from photon_gpu.sources.tiff.page_chain import read_whole_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 from tests.support.source_files import make_movie, write_scanimage, write_tiff
 
 
 def walk(path):
+    """Return the pages of a whole file; a file that is cut off is an error here, as damage is."""
     with RawFile(path) as file:
-        return read_chain(file).pages
+        chain = read_whole_pages(file)
+    if chain.cut:
+        raise CorruptDataError(f"{path}: after {len(chain.pages)} whole page(s): {chain.cut.what}")
+    return chain.pages
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.recording import Recording
 from photon_gpu.sources.tiff.metadata_tags import Tags, from_documents, read_tags, to_documents
-from photon_gpu.sources.tiff.page_chain import read_chain
+from photon_gpu.sources.tiff.page_chain import read_whole_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 from tests.support.source_files import make_movie, write_tiff
 
@@ -36,7 +36,7 @@ def test_tags_of_every_page_come_back_from_their_documents(tmp_path):
             more = [(65000, 7, 3, bytes([number, 1, 2]), True)] if number != 5 else []
             writer.write(frame, description=text, metadata=None, extratags=more, photometric="minisblack")
     with RawFile(path) as file:
-        tags = read_tags([file], [read_chain(file).directories])
+        tags = read_tags([file], [read_whole_pages(file).directories])
     documents = {one.name: one for one in to_documents(tags).documents}
     assert documents["tiff/ImageDescription"].text == "frame 0"
     back = from_documents(documents)
