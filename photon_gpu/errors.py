@@ -116,7 +116,7 @@ class BatchError(PhotonError, RuntimeError):
 
 
 class PhotonWarning(UserWarning):
-    """Something happened that the owner of the data should know.
+    """Warning about the data or the result, which the owner of the data should read.
 
     Credentials are hidden in its text. The logger ``photon_gpu`` has a line for each.
     """

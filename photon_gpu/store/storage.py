@@ -73,7 +73,7 @@ def _named(action: str) -> Callable[[_Method[Parameters, Result]], _Method[Param
 
 
 class Storage:
-    """Files below one root.
+    """Files of a movie or a store, below one root of an fsspec filesystem.
 
     Parameters
     ----------

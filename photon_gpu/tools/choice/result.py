@@ -63,7 +63,7 @@ class StepResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Size and changes of each step, and the largest step whose changes are lost in the noise.
+    """Result of :func:`photon_gpu.choose`: size and changes of each step, and the recommended step.
 
     Attributes
     ----------
