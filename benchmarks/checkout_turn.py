@@ -1,4 +1,4 @@
-"""Encode and decode a movie with one checkout, for ``python -m benchmarks.compare_checkouts``.
+"""Encode and read a movie with one checkout, for ``python -m benchmarks.compare_checkouts``.
 
 This file runs as a program of its own and imports nothing of its own checkout, so that the code before and
 the code now are measured by the same lines. It prints JSON.
@@ -58,19 +58,23 @@ def main() -> None:
     unchecked = {"check": False, "trust_noise": True}  # older versions lack them
     options = {name: value for name, value in unchecked.items() if name in allowed}
     results = {}
-    for name, layout, preset in json.loads(sys.argv[4]):
-        spent: dict[str, list[tuple[float, float]]] = {"encode": [], "decode": []}
+    middle, (height, width) = len(values) // 2, values.shape[-2:]
+    rows, columns = slice(height // 3, height // 3 + 8), slice(width // 3, width // 3 + 8)
+    for name, settings in json.loads(sys.argv[4]):
+        spent: dict[str, list[tuple[float, float]]] = {}
         store = Path(sys.argv[6], "movie.zarr")
         for repeat in range(int(sys.argv[5]) + 1):
             shutil.rmtree(store, ignore_errors=True)
-            encode = timed(
-                lambda: pg.encode(values, store, noise=noise, layout=layout, preset=preset, **options)  # noqa: B023
-            )
-            movie = pg.open(store)
-            decode = timed(lambda: movie.counts[...])  # noqa: B023
-            if repeat:  # the first warms up
-                spent["encode"].append(encode)
-                spent["decode"].append(decode)
+            actions: dict[str, Callable[[], object]] = {
+                "encode": lambda: pg.encode(values, store, noise=noise, **settings, **options),  # noqa: B023
+                "decode": lambda: pg.open(store).counts[...],  # noqa: B023
+                "frame": lambda: pg.open(store).counts[middle],  # noqa: B023
+                "region": lambda: pg.open(store).counts[:, rows, columns].mean((1, 2)),  # noqa: B023
+            }
+            for action, call in actions.items():
+                seconds = timed(call)
+                if repeat:  # the first warms up
+                    spent.setdefault(action, []).append(seconds)
         row: dict[str, float] = {"bytes": sum(f.stat().st_size for f in store.rglob("*") if f.is_file())}
         for action, pairs in spent.items():
             for clock, seconds in zip(("wall", "cpu"), zip(*pairs, strict=True), strict=True):

@@ -20,7 +20,20 @@ def test_each_checkout_runs_its_own_code(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(compare_checkouts, "main_case", lambda: simulated(4))
     with pytest.raises(SystemExit, match="planted"):
         compare_checkouts.main(["--before", str(tmp_path), "--turns", "1", "--repeats", "1"])
-    compare_checkouts.main(["--before", str(compare_checkouts.ROOT), "--turns", "1", "--repeats", "1"])
+    now = [
+        "--before",
+        str(compare_checkouts.ROOT),
+        "--turns",
+        "1",
+        "--repeats",
+        "1",
+        "--rows",
+        "compact, fast",
+    ]
+    compare_checkouts.main(now)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "simulated 5 photons, seconds and bytes" and len(lines) == 7
-    assert all(line.endswith(", 1.000 |") for line in lines[4:]), "the same code stores the same bytes"
+    assert lines[0] == "simulated 5 photons" and len(lines) == 2 + 2 + 3 * 5 + 1
+    sizes = [line for line in lines if "bytes: " in line]
+    assert len(sizes) == 3 and all(line.endswith("| 1.0000 |") for line in sizes), (
+        "the same code, the same bytes"
+    )
