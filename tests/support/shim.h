@@ -417,6 +417,7 @@ static To same_bits(From value)
 #define __syncwarp() host::warp_barrier(__LINE__)
 
 static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+static inline int __clz(int bits) { return bits ? __builtin_clz((unsigned)bits) : 32; }
 
 template <class T>
 static T atomicAdd(T* at, T value) { return __atomic_fetch_add(at, value, __ATOMIC_RELAXED); }
