@@ -51,8 +51,8 @@ def encode_blosc(data: Any, length: int, block: int, out: Any) -> int:
     logarithms = cupy.empty(SYMBOLS, np.uint32)
     logarithms.set(_LOGARITHMS)
     launch("count_quarters", pieces * THREADS, 1, data, *cut, np.uint64(pieces), counts)
-    found = (plans, codes, descriptions, sizes)
-    launch("plan_frames", frames * THREADS, 1, counts, *cut, np.uint64(frames), logarithms, *found)
+    tables = (plans, codes, descriptions, sizes)
+    launch("plan_frames", frames * THREADS, 1, counts, *cut, np.uint64(frames), logarithms, *tables)
     ends = 16 + 4 * frames + np.cumsum(sizes.get().astype(np.int64) + 4)
     total, flags = int(ends[-1]), _BLOSC_FLAGS
     if total >= 16 + size:
@@ -66,5 +66,5 @@ def encode_blosc(data: Any, length: int, block: int, out: Any) -> int:
     begins = np.concatenate([[16 + 4 * frames], ends[:-1]])
     starts.set(begins)
     out[: 16 + 4 * frames].set(np.concatenate([header, begins.astype("<i4").view(np.uint8)]))
-    launch("write_frames", pieces * THREADS, 1, data, *cut, np.uint64(pieces), *found, starts, out)
+    launch("write_frames", pieces * THREADS, 1, data, *cut, np.uint64(pieces), *tables, starts, out)
     return total

@@ -474,7 +474,12 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
     """Replace CuPy by the stand-in within the block; modules that import CuPy are loaded again."""
     machine = Machine(seed, devices, memory)
     fake = module(machine)
-    ours = ("cupy", "photon_gpu.kernels.cuda", "photon_gpu.kernels.zstd_huffman.cuda", "photon_gpu.engine.gpu")
+    ours = (
+        "cupy",
+        "photon_gpu.kernels.cuda",
+        "photon_gpu.kernels.zstd_huffman.cuda",
+        "photon_gpu.engine.gpu",
+    )
     _forget_backends()
     saved = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith(ours)}
     sys.modules.update({"cupy": fake, "cupy.cuda": fake.cuda, "cupy.cuda.runtime": fake.cuda.runtime})

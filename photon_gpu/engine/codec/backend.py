@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.requested_part import ChunkPart, Values
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import missing_package
 
@@ -34,6 +35,17 @@ class GpuCoder(Protocol):
         self, values: Any, chunk: tuple[int, ...], encoding: Encoding, *, first_frame: int = 0, stages: Stages
     ) -> NDArray[np.uint8]:
         """Encode a chunk to its payload."""
+
+    def encode_frame(
+        self,
+        values: Any,
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        resources: Resources,
+        *,
+        first_frame: int = 0,
+    ) -> bytes:
+        """Encode a chunk to the Blosc frame of its payload."""
 
     def codes(
         self, values: Any, encoding: Encoding, *, first_frame: int = 0, stages: Stages

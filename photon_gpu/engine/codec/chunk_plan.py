@@ -158,9 +158,17 @@ class ChunkPlan:
 
     def finished(self, checksum: int) -> NDArray[np.uint8]:
         """Return the payload, with its header."""
+        payload, places = self.body.finished()
+        return self._with_header(payload, places, checksum)
+
+    def before_residuals(self, counts: NDArray[np.int64], checksum: int) -> NDArray[np.uint8] | None:
+        """Return what precedes the packed residuals, if they lie elsewhere; None if they save nothing."""
+        head = self.body.before_residuals(counts)
+        return None if head is None else self._with_header(head, self.body.places, checksum)
+
+    def _with_header(self, payload: NDArray[np.uint8], places: Places, checksum: int) -> NDArray[np.uint8]:
         noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
         assert noise is not None and encoding.step is not None
-        payload, places = self.body.finished()
         header = Header(
             predictor=NAMES.index(self.predictor.name),
             width=self.width,

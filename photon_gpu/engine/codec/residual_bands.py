@@ -119,7 +119,7 @@ class Writer:
     """
 
     def __init__(self, places: Places, head: int, kernels: ModuleType, memory: Memory = new_bytes) -> None:
-        self.places, self._head, self._kernels = places, head, kernels
+        self.places, self.head, self._kernels = places, head, kernels
         # Upper bound of the body. Streams are joined once all of them are complete.
         most = 0 if places.coded else places.samples * places.width + 4 * places.segments + places.counts_at
         self._payload = memory(head + most)
@@ -209,14 +209,31 @@ class Writer:
             size += places.width * sum(part.size for part in self._long)
             if size >= places.unpacked().fixed:
                 return self._unpacked()
-            self._body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
             at = places.fixed
             for part in self._long:
                 self._body[at : at + part.nbytes] = _little(part, places.width).view(np.uint8)
                 at += part.nbytes
+        return self._with_tables(size), places
+
+    def before_residuals(self, counts: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Return what precedes the packed residuals of a payload, if they lie elsewhere, its header empty.
+
+        ``counts`` has the escapes of each segment. None: packed residuals would not be shorter.
+        """
+        places = self.places
+        self._counts[...] = counts
+        if places.fixed + places.width * int(counts.sum()) >= places.unpacked().fixed:
+            return None
+        return self._with_tables(places.nibbles_at)
+
+    def _with_tables(self, size: int) -> NDArray[np.uint8]:
+        """Fill in all tables; return the payload with ``size`` bytes of its body."""
+        places = self.places
         to_planes(self.weights.view(np.uint32), self._body[: places.levels_at])
         self._body[places.levels_at : places.counts_at] = self._levels.reshape(-1).view(np.uint8)
-        return self._payload[: self._head + size], places
+        if places.packed:
+            self._body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
+        return self._payload[: self.head + size]
 
     def _joined(self) -> tuple[NDArray[np.uint8], Places]:
         """Join all streams."""
@@ -224,8 +241,8 @@ class Writer:
         size = places.fixed + 2 * sum(part.size for part in self._long)
         if size >= places.unpacked().fixed:
             return self._unpacked()
-        payload = np.empty(self._head + size, np.uint8)
-        body = payload[self._head :]
+        payload = np.empty(self.head + size, np.uint8)
+        body = payload[self.head :]
         to_planes(self.weights.view(np.uint32), body[: places.levels_at])
         body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
         body[places.fixed :] = np.concatenate(self._long).astype("<u2", copy=False).view(np.uint8)
@@ -234,7 +251,7 @@ class Writer:
     def _unpacked(self) -> tuple[NDArray[np.uint8], Places]:
         """Undo packing or coding of all bands."""
         places = self.places.unpacked()
-        out = Writer(places, self._head, self._kernels)
+        out = Writer(places, self.head, self._kernels)
         out._levels, out.weights = self._levels, self.weights
         long, ends = np.concatenate(self._long), _starts(self._counts)
         for first in range(0, places.rows, places.band):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
+from photon_gpu.engine.codec.blosc import compress_bytes
 from photon_gpu.engine.codec.chunk import Opened, decode
 from photon_gpu.engine.codec.chunk_plan import ChunkPlan, quantizer_for
 from photon_gpu.engine.codec.dequantize import Render, beyond_tables, render
@@ -23,9 +24,18 @@ from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.gpu.devices import chosen_devices
+from photon_gpu.engine.gpu.finish_frames import compressed
 from photon_gpu.engine.gpu.predict_bands import bands, banks, extent, first_where, in_banks, predict, restore
-from photon_gpu.engine.gpu.residual_transfer import bring_down, bring_up, check_unpacked, restored_here
+from photon_gpu.engine.gpu.residual_transfer import (
+    bring_down,
+    bring_up,
+    check_unpacked,
+    payload_on_device,
+    restored_here,
+)
 from photon_gpu.engine.gpu.streams_and_buffers import Lane, Slot, Slots
+from photon_gpu.engine.runtime.buffers import bytes_of
+from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import copy_array
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
@@ -76,14 +86,45 @@ class Gpu:
         self, values: Any, chunk: tuple[int, ...], encoding: Encoding, *, first_frame: int = 0, stages: Stages
     ) -> NDArray[np.uint8]:
         """Encode a chunk like :func:`photon_gpu.engine.codec.chunk.encode`."""
+        return self._encoded(values, chunk, encoding, first_frame, Resources(stages=stages), finish=False)[0]
+
+    def encode_frame(
+        self,
+        values: Any,
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        resources: Resources,
+        *,
+        first_frame: int = 0,
+    ) -> bytes:
+        """Encode a chunk to the Blosc frame of its payload.
+
+        A device finishes the frame if its memory holds the whole chunk, and the CPU would write Huffman codes
+        only. Otherwise the payload is copied down, and the CPU compresses it.
+        """
+        payload, frame = self._encoded(values, chunk, encoding, first_frame, resources, finish=True)
+        split = resources.split.timed(resources.stages, "compress")
+        return frame or compress_bytes(payload, encoding.compressor, split, resources.buffers)
+
+    def _encoded(
+        self,
+        values: Any,
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        first_frame: int,
+        resources: Resources,
+        *,
+        finish: bool,
+    ) -> tuple[NDArray[np.uint8], bytes]:
+        """Return the payload of a chunk, or its frame if ``finish`` is set and the device can; else b""."""
         frames = values.shape[0] if len(chunk) > 1 else 1
         _, rows, columns = block_shape(chunk)
         band = band_rows(rows, columns)
         flat = values.reshape(frames, rows * columns)
         row_bytes = frames * columns * values.dtype.itemsize
-        with self._slots.taken(self.lane_of(values)) as slot, slot.timed(stages):
+        with self._slots.taken(self.lane_of(values)) as slot, slot.timed(resources.stages):
 
-            def work(piece_bytes: int) -> NDArray[np.uint8]:
+            def work(piece_bytes: int) -> tuple[NDArray[np.uint8], bytes]:
                 pieces = _pieces(rows, band, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, flat, columns)
                 bounds = _extent(loaded, pieces, encoding, values.shape, first_frame)
@@ -100,7 +141,9 @@ class Gpu:
                     # Fit weights to all codes of the chunk on the CPU, since the systems to solve are small.
                     plan.fit(np.concatenate([_codes_of(loaded, plan, *piece) for piece in pieces], axis=1))
                     slot.resume()
-                return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
+                if finish and len(pieces) == 1 and plan.body.places.packed:
+                    return _encode_whole(loaded, plan, resources)
+                return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces)), b""
 
             return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
 
@@ -303,12 +346,31 @@ def _extent(
 
 def _encode_piece(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> int:
     """Encode rows ``first:stop`` to the plan's payload; return their part of the checksum."""
+    return bring_down(loaded.slot, plan, first, *_predicted(loaded, plan, first, stop))
+
+
+def _encode_whole(loaded: _Loaded, plan: ChunkPlan, resources: Resources) -> tuple[NDArray[np.uint8], bytes]:
+    """Encode all rows to a Blosc frame, or to the payload if the CPU must compress it."""
+    slot, predicted = loaded.slot, _predicted(loaded, plan, 0, plan.rows)
+    payload = payload_on_device(slot, plan, *predicted)
+    if payload is None:
+        return plan.finished(bring_down(slot, plan, 0, *predicted)), b""
+    split = resources.split.timed(resources.stages, "compress")
+    frame = compressed(slot, payload, plan.encoding.compressor, split)
+    if frame is not None:
+        return frame[:0], bytes_of([frame], resources.buffers)
+    (fetched,) = slot.fetch(payload=payload)
+    return fetched.copy(), b""
+
+
+def _predicted(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> tuple[Any, Any, Any]:
+    """Codes and residuals ``(T, rows, columns)`` of rows ``first:stop`` on the device, and their checksum."""
     slot, kernels = loaded.slot, loaded.slot.lane.backend.kernels
     codes, total = _coded(loaded, plan, first, stop), slot.lane.zeros((1,), np.uint64)
     for low, _, bank in banks(codes, plan.band):
         kernels.add_checksum(bank, (first + low) * plan.columns, plan.rows * plan.columns, total)
     residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
-    return bring_down(slot, plan, first, codes, residuals, total)
+    return codes, residuals, total
 
 
 def _coded(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> Any:

@@ -37,11 +37,7 @@ def bring_down(slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: A
     kernels, parts = slot.lane.backend.kernels, list(bands(residuals, plan.band))
     begins, rows = _places([band.size for _, _, band in parts])
     nibbles = slot.device("nibbles", (begins[-1],), np.uint8)
-    counts = slot.device("counts", (rows[-1],), np.int64)
-    escapes = slot.device("escapes", (rows[-1], SEGMENT), residuals.dtype)
-    for i, j, together in _together(residuals, parts):
-        to, row = slice(begins[i], begins[j]), slice(rows[i], rows[j])
-        kernels.pack(together, SEGMENT, nibbles[to], escapes[row], counts[row])
+    counts, escapes = _pack(slot, plan, residuals, nibbles)
     short, counted, summed = slot.fetch(nibbles=nibbles, counts=counts, total=total)
     starts = np.concatenate([[0], np.cumsum(counted)])
     long = np.empty(0, residuals.dtype)
@@ -57,6 +53,43 @@ def bring_down(slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: A
             counted[rows[i] : rows[i + 1]],
         )
     return int(summed[0])
+
+
+def payload_on_device(slot: Slot, plan: ChunkPlan, codes: Any, residuals: Any, total: Any) -> Any | None:
+    """Return the payload of a chunk, on the device; None if packed residuals would not be shorter.
+
+    ``residuals`` are all residuals of the chunk, of one or two bytes, and ``total`` is their checksum.
+    """
+    if plan.predictor.levels:
+        residuals, _ = _sorted(slot, plan, 0, codes, residuals)
+    body, lane = plan.body, slot.lane
+    first, fixed = body.head + body.places.nibbles_at, body.head + body.places.fixed
+    skew = -fixed % plan.width  # so that escapes lie at an aligned address
+    most = max(fixed, body.head + body.places.unpacked().fixed)
+    payload = slot.device("payload", (skew + most,), np.uint8)[skew:]
+    counts, escapes = _pack(slot, plan, residuals, payload[first:fixed])
+    counted, summed = slot.fetch(counts=counts, total=total)
+    head = plan.before_residuals(counted, int(summed[0]))
+    if head is None:
+        return None
+    slot.resume()
+    payload[:first].set(head, stream=lane.compute)
+    starts = np.concatenate([[0], np.cumsum(counted)])
+    end = fixed + plan.width * int(starts[-1])
+    lane.backend.kernels.join_escapes(escapes, lane.put(starts), payload[fixed:end].view(residuals.dtype))
+    return payload[:end]
+
+
+def _pack(slot: Slot, plan: ChunkPlan, residuals: Any, nibbles: Any) -> tuple[Any, Any]:
+    """Pack residuals to ``nibbles``; return the number of escapes of each segment, and the escapes."""
+    parts = list(bands(residuals, plan.band))
+    begins, rows = _places([band.size for _, _, band in parts])
+    counts = slot.device("counts", (rows[-1],), np.int64)
+    escapes = slot.device("escapes", (rows[-1], SEGMENT), residuals.dtype)
+    for i, j, together in _together(residuals, parts):
+        to, row = slice(begins[i], begins[j]), slice(rows[i], rows[j])
+        slot.lane.backend.kernels.pack(together, SEGMENT, nibbles[to], escapes[row], counts[row])
+    return counts, escapes
 
 
 def _sorted(

@@ -42,8 +42,9 @@ class Lane:
 
     def __init__(self, number: int, why: str) -> None:
         import photon_gpu.kernels.cuda as kernels
+        import photon_gpu.kernels.zstd_huffman.cuda as huffman
 
-        self.number, self.cupy = number, load_cupy()
+        self.number, self.cupy, self.huffman = number, load_cupy(), huffman
         self.backend = Backend("cupy", kernels, why, upload=self.put)
         self.piece_bytes = PIECE_BYTES
         self.changed = threading.Condition()

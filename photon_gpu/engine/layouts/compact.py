@@ -60,6 +60,10 @@ class Compact(Layout):
         self, values: NDArray, chunk: tuple[int, ...], resources: Resources, first_frame: int = 0
     ) -> bytes:
         """See the base class."""
+        if self.backend.gpu is not None and self.channels == (self,):
+            return self.backend.gpu.encode_frame(
+                values, chunk, self.encoding, resources, first_frame=first_frame
+            )
         payload = self.payload(values, chunk, resources, first_frame, memory=_scratch)
         split = resources.split.timed(resources.stages, "compress")
         return blosc.compress_bytes(payload, self.encoding.compressor, split, resources.buffers)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.blosc.blosc_settings import Compressor
 from photon_gpu.engine.codec.blosc.c_functions import encode
 from photon_gpu.engine.codec.blosc.frame import HEADER, MAX_BYTES, MEMCPYED, UNSPLIT, join_frames
-from photon_gpu.engine.codec.blosc.huffman import huffman_frame, try_huffman
+from photon_gpu.engine.codec.blosc.huffman import huffman_frame, trial_spans, try_huffman
 from photon_gpu.engine.codec.blosc.seal import SEAL, Seal, sealed
 from photon_gpu.engine.runtime.buffers import Buffers, bytes_of
 from photon_gpu.engine.runtime.pool import WHOLE, Split
@@ -65,7 +65,8 @@ def compress_bytes(
     Noise has no matches, and zstd takes longer to look for them than to code it. A trial of some blocks
     decides; both are zstd frames.
     """
-    size, trial = compressor.blocksize, try_huffman(data, compressor, split)
+    size, parts = compressor.blocksize, [data[span] for span in trial_spans(data.size, compressor)]
+    trial = try_huffman(parts, data.size, compressor, split)
     if trial is None:
         return compress(data, compressor, split, buffers)
     if isinstance(trial, np.ndarray):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -16,7 +17,9 @@ from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.engine.runtime.scratch import scratch
 
-_HUFFMAN_BLOCK = 1 << 15  # bytes per block of a Huffman-only frame
+HUFFMAN_BLOCK = 1 << 15
+"""Bytes per block of a Huffman-only frame."""
+
 _TRIAL_BYTES = 1 << 18  # bytes of a block that a trial compresses in both ways
 _NO_NUMBERS, _NO_BYTES = np.empty(0, np.int64), np.empty(0, np.uint8)
 
@@ -33,22 +36,29 @@ class Trial(NamedTuple):
         return Trial(self.numbers - first, self.frame) if inside else Trial(_NO_NUMBERS, self.frame)
 
 
-def try_huffman(
-    data: NDArray[np.uint8], compressor: Compressor, split: Split
-) -> Trial | NDArray[np.uint8] | None:
-    """Code a part of one block in 16 in both ways; return it if Huffman codes save 0.1 %, else None.
+def trial_spans(nbytes: int, compressor: Compressor) -> list[slice]:
+    """Return the parts of data that a trial needs, of one block in 16; none if no trial is made."""
+    size, length = compressor.blocksize, min(compressor.blocksize, _TRIAL_BYTES)
+    if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size:
+        return []
+    first = min(-(-nbytes // size), 16) // 3
+    return [slice(start, min(start + length, nbytes)) for start in range(first * size, nbytes, 16 * size)]
 
-    If zstd is as good and was tried on all data, its frame is returned. Where nothing repeats, zstd 1 writes
-    Huffman codes, too, but fits them to more bytes at a time. Then no trial is needed, and it is empty.
+
+def try_huffman(
+    blocks: Sequence[NDArray[np.uint8]], nbytes: int, compressor: Compressor, split: Split
+) -> Trial | NDArray[np.uint8] | None:
+    """Code parts of ``nbytes`` of data in both ways; return them if Huffman codes save 0.1 %, else None.
+
+    ``blocks`` are the parts that :func:`trial_spans` names. If zstd is as good and was tried on all data, its
+    frame is returned. Where nothing repeats, zstd 1 writes Huffman codes, too, but fits them to more bytes at
+    a time. Then no trial is needed, and it is empty.
     """
-    size = compressor.blocksize
-    if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size or not data.size:
+    if not blocks:
         return None
-    count = -(-data.size // size)
-    numbers = np.arange(min(count, 16) // 3, count, 16)
-    length = min(size, _TRIAL_BYTES)
-    blocks = [data[start : start + length] for start in (size * numbers).tolist()]
-    fits_better = compressor.clevel == 1 and len(blocks[0]) > _HUFFMAN_BLOCK
+    size, length = compressor.blocksize, min(compressor.blocksize, _TRIAL_BYTES)
+    numbers = min(-(-nbytes // size), 16) // 3 + 16 * np.arange(len(blocks))
+    fits_better = compressor.clevel == 1 and len(blocks[0]) > HUFFMAN_BLOCK
     if fits_better and not any(map(_huffman().has_repeats, blocks)):
         return Trial(_NO_NUMBERS, _NO_BYTES)
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
@@ -61,7 +71,7 @@ def try_huffman(
     )
     # A smaller difference may be chance, and the other blocks might be longer.
     if 1024 * (len(frame) + HEADER.size * (len(blocks) - 1)) > 1023 * sum(map(len, by_zstd)):
-        return by_zstd[0] if joined.size == data.size else None
+        return by_zstd[0] if joined.size == nbytes else None
     return Trial(numbers if length == size else _NO_NUMBERS, frame)
 
 
@@ -76,6 +86,6 @@ def huffman_frame(
 ) -> NDArray[np.uint8]:
     """Compress to a Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory."""
     huffman = _huffman()
-    most = huffman.most_blosc_bytes(data.size, blocksize, _HUFFMAN_BLOCK)
+    most = huffman.most_blosc_bytes(data.size, blocksize, HUFFMAN_BLOCK)
     out = scratch("coded", (most,), np.uint8) if buffers is None else buffers.take(most)
-    return out[: huffman.encode_blosc(data, blocksize, _HUFFMAN_BLOCK, out, *trial)]
+    return out[: huffman.encode_blosc(data, blocksize, HUFFMAN_BLOCK, out, *trial)]
