@@ -54,7 +54,6 @@ KERNEL count_quarters(const u8* __restrict__ data, u64 content, u32 length, u32 
         __syncthreads();
         for (u32 i = threadIdx.x; i < QUARTERS * SYMBOLS; i += THREADS)
             counts[k * QUARTERS * SYMBOLS + i] = own[i];
-        __syncthreads();  // all have read before the next piece is counted
     }
 }
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CU, PC, RC = "kernels/photon.cu", "kernels/predictors.cu", "kernels/residuals.cu"
+HC, HUFFMAN = "kernels/zstd_huffman.cu", "kernels/zstd_huffman/cuda.py"
 TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = (
     "photon_gpu/engine/gpu/streams_and_buffers.py",
@@ -27,9 +28,12 @@ SLOTS, CODER, BANDS = (
     "photon_gpu/engine/gpu/predict_bands.py",
 )
 PACKING = "photon_gpu/engine/gpu/residual_transfer.py"
+FRAMES = "photon_gpu/engine/gpu/finish_frames.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
 RESIDUALS = ("tests/kernels/test_cuda_residuals.py",)
 PIPELINE = ("tests/engine/gpu/test_coder.py",)
+CODED = ("tests/kernels/zstd_huffman/test_cuda.py",)
+FINISHED = ("tests/engine/gpu/test_frames.py",)
 RACES = ("tests/kernels/cuda/test_sanitizers.py::test_every_kernel_is_clean",)
 
 
@@ -48,7 +52,7 @@ class Mutant:
     quick: str = ""
 
 
-K, P, R, Z = KERNELS, PIPELINE, RACES, RESIDUALS
+K, P, R, Z, H, F = KERNELS, PIPELINE, RACES, RESIDUALS, CODED, FINISHED
 MUTANTS = (
     # What a GPU forgives sometimes: barriers, atomics, races.
     Mutant(
@@ -420,6 +424,142 @@ MUTANTS = (
     Mutant(
         "levels counted on top of garbage", TWIN, "    counts.data.memset_async(0, counts.nbytes)\n", "", Z
     ),
+    # Frames of Huffman codes.
+    Mutant(
+        "bytes counted without atomics",
+        HC,
+        "atomicAdd(own + part * SYMBOLS + data[at.begin + i], 1u);",
+        "own[part * SYMBOLS + data[at.begin + i]] += 1;",
+        R,
+    ),
+    Mutant(
+        "last quarter counted too far",
+        HC,
+        "(part + 1) * quarter < at.size ? (part + 1) * quarter : at.size;",
+        "(part + 1) * quarter;",
+        H,
+    ),
+    Mutant("pieces of every frame from the first", HC, "{frame, first + at, number", "{frame, at, number", H),
+    Mutant(
+        "logarithm by eight bits",
+        HC,
+        "(((u64)value << 8) >> bit) & 255",
+        "(((u64)value << 7) >> bit) & 255",
+        H,
+    ),
+    Mutant(
+        "symbols of one count in reverse", HC, "(its == count && other < s)", "(its == count && other > s)", H
+    ),
+    Mutant(
+        "missing barrier before packages are merged",
+        HC,
+        "w.packages[s] = package;\n        __syncthreads();",
+        "w.packages[s] = package;",
+        H,
+        quick="the_bytes_are_those and order0 and noise",
+    ),
+    Mutant(
+        "codes of ten bits",
+        HC,
+        "for (u32 depth = LONGEST - 1; depth-- > 0;)",
+        "for (u32 depth = LONGEST - 2; depth-- > 0;)",
+        H,
+    ),
+    Mutant(
+        "codes numbered without the longer ones",
+        HC,
+        "code = (code + w.numbers[length]) >> 1",
+        "code >>= 1",
+        H,
+    ),
+    Mutant(
+        "missing barrier after lengths are counted",
+        HC,
+        "    atomicAdd(w.numbers + own, 1u);\n    __syncthreads();",
+        "    atomicAdd(w.numbers + own, 1u);",
+        H,
+    ),
+    Mutant("another probability corrected", HC, "missing > most)) {", "missing >= most)) {", H),
+    Mutant("long run of weights not seen", HC, "zeros >= 3; zeros -= 3)", "zeros > 3; zeros -= 3)", H),
+    Mutant(
+        "states of the weights exchanged",
+        HC,
+        "bits.put(state, LOG);\n    bits.put(other, LOG);",
+        "bits.put(other, LOG);\n    bits.put(state, LOG);",
+        H,
+    ),
+    Mutant("longer description taken", HC, "(!direct || coded < direct)", "(!direct || coded > direct)", H),
+    Mutant("pieces share codes at no cost", HC, "bits + (seen ? described : 0)", "bits", H),
+    Mutant("codes joined with a piece that has none", HC, "!w.coded[first + i] || ", "", H),
+    Mutant("description not paid for", HC, "anew + 8 * w.described < again", "anew < again", H),
+    Mutant("symbol without a code overlooked", HC, "flags |= count > 0 && length == 0;", "", H),
+    Mutant(
+        "stream one bit short",
+        HC,
+        "sizes[part] = (sizes[part] + 8) / 8",
+        "sizes[part] = (sizes[part] + 7) / 8",
+        H,
+    ),
+    Mutant("description written again", HC, "                    described = 0;\n", "", H),
+    Mutant(
+        "frame longer than its content",
+        HC,
+        "sizes[frame] = at < frame_size ? at : frame_size",
+        "sizes[frame] = at",
+        H,
+    ),
+    Mutant(
+        "bits of a shared byte lost",
+        HC,
+        "(u8)word | w.carried[threadIdx.x + 1]",
+        "(u8)word",
+        H,
+        quick="the_bytes_are_those and order0 and noise",
+    ),
+    Mutant(
+        "missing barrier before a byte is shared",
+        HC,
+        "    __syncthreads();  // what is carried is there\n",
+        "",
+        H,
+    ),
+    Mutant("byte shared by three threads", HC, "run = even < 8 ? 8 : even", "run = even", H),
+    Mutant(
+        "word over the byte of the thread before",
+        HC,
+        "if (!owed && (u64)to % 4 == 0)",
+        "if ((u64)to % 4 == 0)",
+        H,
+    ),
+    Mutant("every stream at the first one's bits", HC, "    begin -= w.bases[part];\n", "", H),
+    Mutant(
+        "start of a frame forgets its length",
+        HUFFMAN,
+        "sizes.get().astype(np.int64) + 4)",
+        "sizes.get().astype(np.int64))",
+        H,
+    ),
+    Mutant(
+        "tables of a payload on the wrong stream",
+        PACKING,
+        "payload[:first].set(head, stream=lane.compute)",
+        "payload[:first].set(head, stream=lane.up)",
+        F,
+    ),
+    Mutant(
+        "escapes over the half bytes",
+        PACKING,
+        "payload[fixed:end].view",
+        "payload[first : first + end - fixed].view",
+        F,
+    ),
+    Mutant(
+        "all payloads finished",
+        FRAMES,
+        "if not isinstance(try_huffman(parts, payload.size, compressor, split), Trial):",
+        "if not spans:",
+        F,
+    ),
     # The launcher.
     Mutant(
         "wavefront stops early",
@@ -697,6 +837,8 @@ def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
 FEW = {
     "tests/kernels/test_cuda.py": "not order1 and not order2",
     "tests/kernels/test_cuda_residuals.py": "not order2",
+    "tests/kernels/zstd_huffman/test_cuda.py": "order0",
+    "tests/engine/gpu/test_frames.py": "not 1-",
     "tests/engine/gpu/test_coder.py": (
         "(every_dtype and (uint16 or float32)) or several_bands or smaller_pieces or share_the_chunks "
         "or damage or decoding or told_as_by_numba or copies_of_one or never_sent or leaves_out or sorted "

@@ -13,6 +13,8 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.kernels import reference
+from photon_gpu.kernels.zstd_huffman import cpu
+from tests.kernels.zstd_huffman.test_frames import BYTES, LENGTHS, LONG, in_blosc, made
 from tests.support.gpu_movies import (
     ALIGNED_BANDS,
     NOISE,
@@ -62,6 +64,18 @@ def kernels(cupy: Any) -> Any:
 
 def equal(result: Any, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(result.get(), expected)
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_frames_of_huffman_codes(cupy: Any, name: str) -> None:
+    from photon_gpu.kernels.zstd_huffman import cuda
+
+    for size in (*LENGTHS[1:], *LONG, 3_000_000):
+        data = made(name, size)
+        for length, block in ((1 << 18, 1 << 15), (3000, 700)):
+            out = cupy.zeros(cuda.most_blosc_bytes(size, length, block), np.uint8)
+            frame = out[: cuda.encode_blosc(cupy.asarray(data), length, block, out)]
+            equal(frame, in_blosc(cpu, data, length, block))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

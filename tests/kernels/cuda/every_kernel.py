@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.kernels import reference
+from photon_gpu.kernels.zstd_huffman import cpu
 from tests.support import cupy_standin as standin
 from tests.support.cuda_on_cpu import host_module
 from tests.support.kernel_vectors import (
@@ -158,15 +159,35 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
         same(moved, places[1])
 
 
+def run_frames(cupy: Any, huffman: Any, brief: bool) -> None:
+    """What writes frames: blocks that are joined, coded, repeated or stored, and short ones."""
+    rng = np.random.default_rng(6)
+    noise = np.clip(rng.normal(128, 9, 2600), 0, 255)
+    parts = (noise, np.full(600, 7), rng.integers(0, 256, 600), rng.geometric(0.4, 700) % 256)
+    data = np.concatenate(parts[: 2 if brief else 4]).astype(np.uint8)
+    for length, block, skew in (
+        ((2400, 600, 1),) if brief else ((2400, 600, 1), (8192, 2048, 0), (200, 200, 3))
+    ):
+        most = huffman.most_blosc_bytes(data.size, length, block)
+        out, expected = cupy.empty(most + skew, np.uint8)[skew:], np.empty(most, np.uint8)
+        unaligned = cupy.asarray(np.append(np.zeros(skew, np.uint8), data))[skew:]
+        size = huffman.encode_blosc(unaligned, length, block, out)
+        nothing = np.empty(0, np.int64), np.empty(0, np.uint8)
+        assert size == cpu.encode_blosc(data, length, block, expected, *nothing)
+        same(out[:size], expected[:size])
+
+
 def main(brief: bool) -> int:
     """Run, and say what ran."""
     with standin.installed(4) as machine:
         import cupy
 
         from photon_gpu.kernels import cuda, cuda_launch
+        from photon_gpu.kernels.zstd_huffman import cuda as huffman
 
         run_all(cupy, cuda, brief)
         run_residuals(cupy, cuda, brief)
+        run_frames(cupy, huffman, brief)
         ran = {name for _, name in machine.launched}
         expected = set(host_module(cuda_launch.source()).names)
     if brief:  # a family is a kernel's name without its types

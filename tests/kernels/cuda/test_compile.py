@@ -16,7 +16,8 @@ import pytest
 from tests.support.cuda_on_cpu import host_module
 
 KERNELS = Path(__file__).parents[3] / "kernels"
-SOURCE = "".join((KERNELS / name).read_text() for name in ("photon.cu", "predictors.cu", "residuals.cu"))
+SOURCES = ("photon.cu", "predictors.cu", "residuals.cu", "zstd_huffman.cu")
+SOURCE = "".join((KERNELS / name).read_text() for name in SOURCES)
 ARCHITECTURES = ("75", "80", "89", "90", "100", "120")
 MOST_REGISTERS = 80
 """With 256 threads a block, three blocks fit a multiprocessor's 65,536 registers."""
