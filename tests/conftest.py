@@ -32,6 +32,7 @@ SLOW = (
     "tests/faults/",
     "tests/kernels/cuda/",
     "tests/kernels/test_cuda",
+    "tests/kernels/zstd_huffman/test_cuda.py",
     "tests/kernels/zstd_huffman/test_frames.py::test_every_zstd_opens_the_frames",
     "tests/live/",
     "tests/plugins/test_numcodecs_photon.py::test_a_filter_in_anyones_zarr_v2_array",

@@ -35,9 +35,9 @@ class Device:
         return around[32 + skew : 32 + skew + size].tobytes()
 
 
-@pytest.fixture(params=range(2), ids=lambda seed: f"order{seed}")
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    with standin.installed(request.param) as machine:
+@pytest.fixture
+def device() -> Iterator[Device]:
+    with standin.installed(5) as machine:  # which runs each kernel in another order
         import cupy
 
         yield Device(cupy, importlib.import_module("photon_gpu.kernels.zstd_huffman.cuda"))
