@@ -6,7 +6,13 @@ import pytest
 
 from tests.support import short_errors, survived_inputs
 
-STAND_IN = ("tests/engine/gpu/test_coder.py", "tests/kernels/test_cuda", "tests/kernels/cuda/")
+STAND_IN = (
+    "tests/engine/gpu/test_coder.py",
+    "tests/engine/gpu/test_frames.py",
+    "tests/kernels/test_cuda",
+    "tests/kernels/cuda/",
+    "tests/kernels/zstd_huffman/test_cuda.py",
+)
 
 # Real servers and databases, killed processes, exhaustive damage, sanitizers, statistics of many movies.
 SLOW = (
