@@ -14,7 +14,6 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.kernels import reference
 from photon_gpu.kernels.zstd_huffman import cpu
-from tests.kernels.zstd_huffman.test_frames import BYTES, LENGTHS, LONG, in_blosc, made
 from tests.support.gpu_movies import (
     ALIGNED_BANDS,
     NOISE,
@@ -26,6 +25,7 @@ from tests.support.gpu_movies import (
     refuse_bad_input,
 )
 from tests.support.gpu_movies import DTYPES as MOVIE_DTYPES
+from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, in_blosc, made
 from tests.support.kernel_vectors import (
     DTYPES,
     each_frame,

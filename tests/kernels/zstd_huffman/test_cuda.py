@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from photon_gpu.kernels.zstd_huffman import cpu, reference
-from tests.kernels.zstd_huffman.test_frames import BYTES, LENGTHS, LONG, functions, in_blosc, made
 from tests.support import cupy_standin as standin
+from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, functions, in_blosc, made
 
 
 class Device:
