@@ -20,6 +20,8 @@ struct Block {
     u32 streams[QUARTERS];      // bytes
 };
 
+static_assert(sizeof(Block) == 36, "zstd_huffman/cuda.py makes room for them");
+
 // A piece of the content.
 struct Piece {
     u64 frame, begin;           // number of its frame, its offset in the content

@@ -48,8 +48,8 @@ def encode_blosc(data: Any, length: int, block: int, out: Any) -> int:
     plans, codes = cupy.empty((pieces, _PLAN_BYTES), np.uint8), cupy.empty((pieces, SYMBOLS), np.uint16)
     descriptions = cupy.empty((pieces, _MOST_DESCRIPTION), np.uint8)
     sizes, starts = cupy.empty(frames, np.uint32), cupy.empty(frames, np.int64)
-    logarithms = cupy.empty(SYMBOLS, np.uint32)
-    logarithms.set(_LOGARITHMS)
+    logarithms, stream = cupy.empty(SYMBOLS, np.uint32), cupy.cuda.get_current_stream()
+    logarithms.set(_LOGARITHMS, stream=stream)
     launch("count_quarters", pieces * THREADS, 1, data, *cut, np.uint64(pieces), counts)
     tables = (plans, codes, descriptions, sizes)
     launch("plan_frames", frames * THREADS, 1, counts, *cut, np.uint64(frames), logarithms, *tables)
@@ -60,11 +60,12 @@ def encode_blosc(data: Any, length: int, block: int, out: Any) -> int:
     fields = np.array([size, length, total], "<i4").view(np.uint8)
     header = np.concatenate([np.array([2, 1, flags, 1], np.uint8), fields])
     if flags & _MEMCPYED:
-        out[:16].set(header)
-        out[16:total].data.copy_from_device_async(data.data, size)
+        out[:16].set(header, stream=stream)
+        out[16:total].data.copy_from_device_async(data.data, size, stream)
         return total
     begins = np.concatenate([[16 + 4 * frames], ends[:-1]])
-    starts.set(begins)
-    out[: 16 + 4 * frames].set(np.concatenate([header, begins.astype("<i4").view(np.uint8)]))
+    starts.set(begins, stream=stream)
+    head = np.concatenate([header, begins.astype("<i4").view(np.uint8)])
+    out[: head.size].set(head, stream=stream)
     launch("write_frames", pieces * THREADS, 1, data, *cut, np.uint64(pieces), *tables, starts, out)
     return total
