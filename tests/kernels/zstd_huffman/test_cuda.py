@@ -89,5 +89,10 @@ def test_codes_of_any_counts(device: Device) -> None:
             counts = np.ceil(np.exp(-np.arange(symbols) / (spread * symbols) * rng.uniform(1, 9)) * 2000)
             values = np.repeat(rng.permutation(chosen), counts.astype(int))
             parts.append(rng.permutation(np.resize(values, max(2048, 3 * symbols))[:2048]))
+    for rare in (8, 16, 32, 64, 128):  # weights far from each other
+        symbols = np.linspace(0, 255, rare + 1).astype(int)
+        parts.append(
+            rng.permutation(np.append(np.full(1024, symbols[0]), np.repeat(symbols[1:], 1024 // rare)))
+        )
     data = np.concatenate(parts).astype(np.uint8)
     assert device.in_blosc(data, 2048, 2048) == in_blosc(cpu, data, 2048, 2048).tobytes()
