@@ -1,8 +1,7 @@
 """Count the vector instructions of each compiled kernel: ``python -m benchmarks.vector_instructions``.
 
-Compiles every kernel for the types of a 16-bit movie, and counts in its best loop the vector instructions and
-their width. A table lookup is one load per sample, which no vector instruction of x86 makes faster, so its
-loop is scalar. The CSV goes to benchmarks/results/, and ``python -m benchmarks.tables`` makes a page of it.
+Compiles every kernel for the types of a 16-bit movie, and counts in its best loop the vector instructions of
+arithmetic and their width. A table lookup is one load per sample, so its loop is scalar. The CSV goes to benchmarks/results/, and ``python -m benchmarks.tables`` makes a page of it.
 """
 
 from __future__ import annotations
@@ -165,7 +164,7 @@ def page(rows: list[dict[str, str]]) -> str:
     intro = (
         f"{rows[0]['machine']}, {rows[0]['date']}. Every kernel is compiled anew for the types of a 16-bit"
         " movie, and the best loop of its machine code is counted. A table lookup is one load per sample,"
-        " which no vector instruction of x86 makes faster, so its loop is scalar. Tests ask eight of the"
+        " so its loop is scalar; permutations within registers are not counted. Tests ask eight of the"
         " kernels for vectors of at least 256 bits, and for two fifths of the instructions."
     )
     return "\n".join([intro, "", *table])
