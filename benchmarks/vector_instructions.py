@@ -1,7 +1,8 @@
 """Count the vector instructions of each compiled kernel: ``python -m benchmarks.vector_instructions``.
 
 Compiles every kernel for the types of a 16-bit movie, and counts in its best loop the vector instructions of
-arithmetic and their width. A table lookup is one load per sample, so its loop is scalar. The CSV goes to benchmarks/results/, and ``python -m benchmarks.tables`` makes a page of it.
+arithmetic and their width. A table lookup is one load per sample, so its loop is scalar. The CSV goes to
+benchmarks/results/, and ``python -m benchmarks.tables`` makes a page of it.
 """
 
 from __future__ import annotations
