@@ -310,7 +310,7 @@ def test_a_replaced_movie_that_cannot_be_removed_is_named(tmp_path, monkeypatch)
 KILLED = """
 import os, sys
 import numpy as np, photon_gpu as pg
-from photon_gpu.store import durable, swap
+from photon_gpu.store import durable, overwrite
 from photon_gpu.store.storage import Storage
 url, at, exchange = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "exchange"
 if not exchange:
@@ -324,12 +324,12 @@ def counted(function):
             os.kill(os.getpid(), 9)
         return function(*arguments, **options)
     return call
-replace = swap.Replaceable.replace_with
+replace = overwrite.Replaceable.replace_with
 def begin(self, *arguments):
-    swap._rename, durable.exchange = counted(swap._rename), counted(durable.exchange)
+    overwrite._rename, durable.exchange = counted(overwrite._rename), counted(durable.exchange)
     Storage.delete, Storage.names = counted(Storage.delete), counted(Storage.names)
     return replace(self, *arguments)
-swap.Replaceable.replace_with = begin
+overwrite.Replaceable.replace_with = begin
 pg.encode(np.full((6, 8, 8), 7, "uint16"), url, layout="lossless", chunk_frames=2, overwrite=True)
 """
 
