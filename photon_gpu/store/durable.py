@@ -154,7 +154,8 @@ def _link(path: str, to: str) -> bool:
         os.link(path, to)
     except FileExistsError:
         raise
-    except _NO_LINKS:
+    except _NO_LINKS as error:
+        logger.info("no second name for a file here (%s): %s is written in place", error, to)
         return False
     return True
 
@@ -307,6 +308,7 @@ def _write_partial(partial_path: str, *parts: bytes | memoryview, synced: bool =
             # Another process removed the empty folder between the two calls.
             if not attempts_left:
                 raise
+            logger.info("another process removed %s: it is made again", folder)
     try:
         for part in parts:
             write_all(descriptor, part)

@@ -6,6 +6,7 @@ import datetime
 import json
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -464,6 +465,28 @@ def test_a_movie_that_was_replaced_behind_the_rows_back_is_noticed(schema, store
     pg.encode(poisson(5), path, overwrite=True, noise=pg.NoiseModel())
     with pytest.raises(pg.PhotonError, match="not the one that this row was inserted with"):
         table.fetch1("movie")[0]
+
+
+@pytest.mark.parametrize("definition", [RECORDING, COMPACT])
+def test_swapped_chunks_are_refused_where_the_manifest_is_lost(schema, store, definition):
+    backend = store()
+    table = declare(schema, definition)
+    table.insert1(
+        {"recording_id": 1, "movie": pg.movie(poisson(frames=20), noise=pg.NoiseModel(), chunk_frames=10)}
+    )
+    folder = Path(backend._full_path(f"{schema.database}/recording/recording_id=1/movie.zarr"))
+    (folder / ".manifest.json").unlink()
+    for old, new in (("0.0.0", "x"), ("1.0.0", "0.0.0"), ("x", "1.0.0")):
+        (folder / old).rename(folder / new)
+    reads = (lambda movie: movie.counts[...], lambda movie: movie[3], lambda movie: movie.counts[13, 2])
+    for read in reads:
+        with pytest.raises(pg.PhotonError, match="manifest.json is missing"):
+            read(table.fetch1("movie"))
+        with (
+            pytest.warns(PhotonWarning, match="has lost its .manifest"),
+            pytest.raises(pg.PhotonError, match="its file is in the wrong place"),
+        ):
+            read(pg.open(folder))
 
 
 def test_stores_of_another_instance(another, dj, schema, store, tmp_path):

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.logger import logger
 from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.recording import Document, Recording
 from photon_gpu.store.metadata import CHANNELS
@@ -113,7 +114,8 @@ def compression() -> dict[str, Any]:
     """Compression options of a dataset: Blosc with zstd if hdf5plugin is installed, else gzip."""
     try:
         plugin = import_module("hdf5plugin")
-    except ImportError:
+    except ImportError as error:
+        logger.info("hdf5plugin cannot be loaded (%s): gzip compresses", error)
         return {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     return dict(plugin.Blosc(cname="zstd", clevel=1, shuffle=plugin.Blosc.BITSHUFFLE))
 
