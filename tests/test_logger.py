@@ -63,13 +63,13 @@ def test_fallbacks_are_lines(fallback, caplog, tmp_path, monkeypatch):
 
 def test_every_warning_is_a_line():
     """PhotonWarnings log themselves, so no module may issue another kind."""
-    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
-    kinds = {name for name in kinds if issubclass(getattr(errors, name), PhotonWarning)}
+    classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+    allowed = {name for name, value in classes.items() if issubclass(value, PhotonWarning)}
     root = Path(errors.__file__).parent
     for path in root.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in ("warnings.warn", "warn"):
-                assert ast.unparse(call.args[1]) in kinds, f"{path.relative_to(root)}:{call.lineno}"
+                assert ast.unparse(call.args[1]) in allowed, f"{path.relative_to(root)}:{call.lineno}"
 
 
 def test_nothing_is_printed_by_a_program_that_configures_no_logging():
