@@ -26,7 +26,8 @@ import numpy as np
 from benchmarks.cases import corpus
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.store.durable import replacing
-from tests.support.processing import SCALES, TUNED, UNTUNED, processed
+from tests.support.more_processing import UNTUNED
+from tests.support.processing import SCALES, TUNED, processed
 from tests.support.simulated_recordings import Shot, patterned, raw
 
 HEADER = (

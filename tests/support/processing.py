@@ -2,7 +2,8 @@
 
 Each function takes frames (T, H, W) as floats and a generator, and returns frames. ``SCALES`` has the factor
 by which a processing multiplies the gain that is right for its output: NaN where none is right, 1 if left
-out. The limits of the estimator were tuned on ``TUNED`` and never on ``UNTUNED``.
+out. Limits of the estimator were set on these kinds. ``tests.support.more_processing`` has others that no
+limit was set on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import partial
 
 import numpy as np
 from scipy import ndimage, signal
+
+from tests.support import more_processing
 
 Processing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -360,10 +363,6 @@ TUNED: dict[str, Processing] = {
     "bilateral": partial(_bilateral, spread=1.0),
     "lossy 16": partial(_lossy, step=16.0),
     "recursive 0.7": partial(_recursive, alpha=0.7),
-}
-"""Processing that limits of the estimator were tuned on."""
-
-UNTUNED: dict[str, Processing] = {
     "components 35 %": partial(_components, share=0.35),
     "components 60 %": partial(_components, share=0.6),
     "components 10 %": partial(_components, share=0.1),
@@ -404,15 +403,21 @@ UNTUNED: dict[str, Processing] = {
     "bidirectional": _bidirectional,
     "time bilateral": partial(_time_bilateral, spread=1.0),
     "recursive 0.5": partial(_recursive, alpha=0.5),
+    **more_processing.TUNED,
 }
-"""Processing that no limit was tuned on."""
+"""Processing that limits of the estimator were set on; 40 of the kinds only since they became known."""
 
 _NO_MODEL = ("gamma", "sqrt", "log", "gamma 1.5", "stretch per frame", "z-score", "dF/F", "interleaved")
-SCALES: dict[str, float] = dict.fromkeys((*_NO_MODEL, "compand", "s-curve", "equalized"), float("nan"))
+SCALES: dict[str, float] = {
+    **dict.fromkeys((*_NO_MODEL, "compand", "s-curve", "equalized"), float("nan")),
+    **more_processing.SCALES,
+}
 
 
 def processed(name: str, frames: np.ndarray, seed: int) -> np.ndarray:
     """Process raw frames in one way, by its name; return them as 16 bit."""
-    out = {**TUNED, **UNTUNED}[name](frames.astype(np.float64), np.random.default_rng([3, seed]))
+    out = {**TUNED, **more_processing.UNTUNED}[name](
+        frames.astype(np.float64), np.random.default_rng([3, seed])
+    )
     low, high = (-32768, 32767) if out.min() < -0.5 else (0, 65535)
     return np.clip(np.rint(out), low, high).astype(np.int16 if low else np.uint16)
