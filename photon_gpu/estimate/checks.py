@@ -54,11 +54,12 @@ DILUTED = 0.03
 _SURE = 5.0  # Standard errors; motion and bleaching make differences of 4 to 5 on raw movies.
 # Limits of the cross checks. In 300 raw simulated movies, no third cumulant was outside of 1 to 2 by 4
 # standard errors, and no frame was quiet, no direction empty and no variance periodic at all.
-GAMMA_LIKE, MOST_EXCESS, LEAST_SKEWED = 1.6, 2.5, 0.9
+GAMMA_LIKE, MOST_SKEWED, MOST_EXCESS, LEAST_SKEWED = 1.6, 1.75, 2.5, 0.9
 FLAT, REPEATED, QUIET, PERIODIC, RANK, EQUAL = 0.15, 0.1, 0.25, 0.1, 0.04, 0.5
 # In 300 raw simulated movies that the limits were not set on, none was reached. A cortex with activity
 # has 12 % more noise at the slowest changes, and 4 % more at those of 8 to 12 frames.
 COMB, COLOURED, SHARPENED, BROAD = 0.006, 0.12, 0.008, 0.01
+BLENDED = 0.06
 MOVING, SKEWED = 0.3, 1.25
 SATURATED = 0.05
 # Share of the variance that light makes. In 241 large simulated movies the gain was off by up to 1.8 %
@@ -313,16 +314,23 @@ def straightness(
         )
 
 
-def excess(
-    skewness: float, error: float, bend: float, bend_error: float, structure: float
-) -> Iterator[Finding]:
+def least_skewed(moments: Moments) -> float:
+    """Return what the third cumulant surely exceeds, as a multiple of that of equal pulses."""
+    return max(
+        moments.skewness - 4 * moments.skewness_error,
+        moments.overall - 4 * moments.overall_error,
+    )
+
+
+def excess(moments: Moments, bend: float, bend_error: float, structure: float) -> Iterator[Finding]:
     """Report excess noise of a multiplying detector, from the skewness of the noise."""
+    skewness, error = moments.skewness, moments.skewness_error
     # Transients skew the noise too: simulated movies without excess noise reach 1.2.
     if skewness < SKEWED or skewness - 1 < 4 * error:
         return
     if structure > MOVING or (bend > 4 * bend_error and bend > 0.02):
         return
-    if skewness - 4 * error > GAMMA_LIKE:
+    if least_skewed(moments) > GAMMA_LIKE:
         yield _finding(
             "excess noise",
             "WARN",
@@ -355,10 +363,12 @@ def cumulants(moments: Moments, moving: float) -> Iterator[Finding]:
     """
     low = moments.skewness + 4 * moments.skewness_error
     high = moments.skewness - 4 * moments.skewness_error - 8 * abs(moving)
-    if low < 1 or high > 2:
+    # Read noise lowers the mean over all light, so there the limit of real detectors holds.
+    uneven = moments.overall - 4 * moments.overall_error - 8 * abs(moving) > MOST_SKEWED
+    if low < 1 or high > 2 or uneven:
         yield _finding(
             "skewness",
-            "REFUSE" if low < LEAST_SKEWED or high > 2 else "WARN",
+            "REFUSE" if low < LEAST_SKEWED or high > 2 or uneven else "WARN",
             moments.skewness,
             f"the noise is {moments.skewness:.2f} +- {2 * moments.skewness_error:.2f} times as skewed "
             "as equal "
@@ -450,6 +460,13 @@ def spectrum(noise: NoiseSpectrum) -> Iterator[Finding]:
             1.5 * COLOURED,
             f"slow changes have {abs(slow):.0%} {'less' if slow < 0 else 'more'} noise than fast ones: "
             "sharpened, smoothed or blended over time.",
+        ),
+        (
+            noise.blended,
+            BLENDED,
+            1.25 * BLENDED,
+            f"slow changes correlate by {noise.blended:.3f} with the next row and no further: blended with a "
+            "smoothed movie (denoised).",
         ),
         (
             noise.sharpened,

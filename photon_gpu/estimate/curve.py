@@ -111,6 +111,9 @@ class Moments:
         Slope of the third cumulant over the gain squared. It is 1 if all photons are amplified alike
         (Poisson), and more if the charge per photon varies: ``2 - 1/F`` for a gamma distribution with excess
         noise factor F.
+    overall, overall_error : float
+        Mean of the third cumulant over gain times variance: the skewness without the extrapolation to no
+        light. Read noise has variance only, so it is at most ``skewness``, and has a smaller error.
     kurtosis, kurtosis_error : float
         Mean of the fourth cumulant over the squared variance. Photons, and mixtures of noise of several
         widths, make it positive.
@@ -118,11 +121,21 @@ class Moments:
 
     skewness: float
     skewness_error: float
+    overall: float
+    overall_error: float
     kurtosis: float
     kurtosis_error: float
 
 
-UNKNOWN = Moments(skewness=0.0, skewness_error=float("inf"), kurtosis=0.0, kurtosis_error=float("inf"))
+_INF = float("inf")
+UNKNOWN = Moments(
+    skewness=0.0,
+    skewness_error=_INF,
+    overall=0.0,
+    overall_error=_INF,
+    kurtosis=0.0,
+    kurtosis_error=_INF,
+)
 """Moments of a movie without a gain."""
 
 
@@ -132,11 +145,14 @@ def moments(p: LineFit, line: NoiseLine) -> Moments:
     if p.units(used) <= 2:
         return UNKNOWN
     sigma2 = p.sigma2(gain, line.intercept)
-    third, by_third = p.solve(p.cells.form("cube"), 1 / sigma2**3, used)
+    cube = p.cells.form("cube")
+    third, by_third = p.solve(cube, 1 / sigma2**3, used)
     # The variance of the stratum itself, so that a bend of the curve is not taken for kurtosis.
     weight = p.count * used
     mass = group(p.cells.stratum, weight, p.strata)
     own = (group(p.cells.stratum, weight * p.square, p.strata) / np.maximum(mass, 1e-9))[p.cells.stratum]
+    scale = np.where(used, p.count / sigma2**3, 0.0)
+    overall, overall_error = _ratio(p, line, scale * cube, scale * gain * own)
     value = p.cells.form("fourth") - 12 * own * p.square + 6 * own**2
     scaled = np.divide(value, own**2, out=np.zeros_like(value), where=used & (own > 0))
     kurtosis = float((weight * scaled).sum() / weight.sum())
@@ -148,6 +164,8 @@ def moments(p: LineFit, line: NoiseLine) -> Moments:
     return Moments(
         skewness=float(third[0]) / gain**2,
         skewness_error=error(by_third[:1]) / gain**2,
+        overall=overall,
+        overall_error=overall_error,
         kurtosis=kurtosis,
         kurtosis_error=error(by_kurtosis),
     )

@@ -340,7 +340,7 @@ def _judge(
     shot = float(gain * (high - low) / bright)
     moments = curve.moments(p, line) if line.gain > 0 else curve.UNKNOWN
     # What multiplies the light more unevenly than any detector may have changed the gain as well.
-    odd = gain * max(moments.skewness - 4 * moments.skewness_error - checks.GAMMA_LIKE, 0.0) / _SIGMAS
+    odd = gain * max(checks.least_skewed(moments) - checks.GAMMA_LIKE, 0.0) / _SIGMAS
     covariance = covariance + np.diag([odd**2, 0.0])
     half = _SIGMAS * float(np.sqrt(covariance[0, 0]))
     pairs_all = round(cells.count.sum() * cells.pairs_per_sample)
@@ -356,8 +356,7 @@ def _judge(
     shared = 0.0 if smooth or pairs == "space" else share
     findings += checks.structure(shared, float(weight.sum() / cells.count.sum()), subtracted)
     findings += checks.straightness(fitted.curve, line, *fitted.bend, shared, moments)
-    skew = moments.skewness, moments.skewness_error
-    findings += checks.excess(*skew, *fitted.bend, share)
+    findings += checks.excess(moments, *fitted.bend, share)
     if pairs == "time":
         means = spread_of_means(windows)
         findings += checks.scaling(means, stretched(windows, levels.lowest, levels.highest))

@@ -187,6 +187,21 @@ def _basis(length: int, trend: bool) -> NDArray:
     return one - 2 * two + three
 
 
+def _cube(frames: NDArray, steady: NDArray, squares: NDArray, contrast: NDArray) -> NDArray:
+    """Third cumulant of every pixel, from the residuals of a straight line in time.
+
+    They scatter 0.7 as much as the cubes of second differences, which serve where a line artefact spoils some
+    frames of a row.
+    """
+    count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
+    pairwise = -np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count)
+    line = _basis(len(frames), trend=True)
+    residue = line.T @ line
+    left = np.tensordot(residue.astype(frames.dtype), frames - frames[0], 1)
+    whole = np.einsum("jyx,jyx,jyx->yx", left, left, left) / float((residue**3).sum())
+    return np.where(steady.all(axis=0)[:, None], whole, pairwise)
+
+
 def measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
     """All forms of one half window except the two shares, shape (len(FORMS) - 2, H, W)."""
     contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
@@ -198,7 +213,7 @@ def measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
     # A row without valid contrasts becomes NaN and is left out.
     count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
     squares = contrast * contrast
-    cube = -np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count)
+    cube = _cube(frames, steady, squares, contrast)
     fourth = np.einsum("jyx,jyx->yx", squares, squares) / (18 * count)
     basis = _basis(len(frames), trend)
     norm = float((basis[0] ** 2).sum())

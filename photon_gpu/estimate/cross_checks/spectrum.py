@@ -19,6 +19,8 @@ _LONGEST, _PIXELS = 256, 1 << 14  # Frames, and pixels of every frame.
 _FEWEST = 32  # Frames.
 _SIDE = 12  # Pixels of a tile.
 _SLOW, _MIDDLE, _FAST = (0.04, 0.08), (0.08, 0.125), (0.25, 0.5)  # Cycles per frame.
+_SLOWEST = 0.02  # Cycles per frame, with which correlation over one row is looked for.
+_NARROW = ((1, 1.0), (2, -1.6), (3, 0.6))  # Rows, and factors: zero for light, as for correlations.
 _SURE = 5.0  # Standard errors.
 _LAGS = (1, 2, 3, 9)  # Pixels.
 
@@ -32,6 +34,8 @@ class NoiseSpectrum:
     slow, middle : float
         Power of slow changes (12 to 25 frames) and of faster ones (8 to 12 frames), relative to that of
         changes within 4 frames, minus 1.
+    blended : float
+        Correlation of slow changes with the next row, beyond what reaches further as light does.
     sharpened : float
         Negative correlation with the next two rows and columns.
     smoothed : float
@@ -40,11 +44,12 @@ class NoiseSpectrum:
 
     slow: float
     middle: float
+    blended: float
     sharpened: float
     smoothed: float
 
 
-WHITE = NoiseSpectrum(slow=0.0, middle=0.0, sharpened=0.0, smoothed=0.0)
+WHITE = NoiseSpectrum(slow=0.0, middle=0.0, blended=0.0, sharpened=0.0, smoothed=0.0)
 """The spectrum of raw noise."""
 
 
@@ -53,9 +58,9 @@ def noise_spectrum(windows: Sequence[Window]) -> NoiseSpectrum:
     frames = _run(windows)
     if len(frames) < _FEWEST or min(frames.shape[1:]) < 2 * _SIDE or not np.isfinite(frames).all():
         return WHITE
-    slow, middle = _in_time(frames)
+    slow, middle, blended = _in_time(frames)
     sharpened, smoothed = _in_space(frames)
-    return NoiseSpectrum(slow=slow, middle=middle, sharpened=sharpened, smoothed=smoothed)
+    return NoiseSpectrum(slow=slow, middle=middle, blended=blended, sharpened=sharpened, smoothed=smoothed)
 
 
 def _run(windows: Sequence[Window]) -> NDArray:
@@ -96,7 +101,7 @@ def _shifted(one: NDArray, other: NDArray, lag: int, axis: int) -> NDArray:
     return out
 
 
-def _in_time(frames: NDArray) -> tuple[float, float]:
+def _in_time(frames: NDArray) -> tuple[float, float, float]:
     length = len(frames)
     time = (np.arange(length) - (length - 1) / 2).astype(np.float32)
     centred = frames - frames.mean(axis=0)
@@ -113,7 +118,14 @@ def _in_time(frames: NDArray) -> tuple[float, float]:
                 noise -= factor / 2 * _shifted(some, some, lag, axis).mean(axis=0)
         means.append(_tiles(noise))
     fast = np.maximum(means[2], 1e-9)
-    return _beyond_chance(means[0] / fast - 1), _beyond_chance(means[1] / fast - 1)
+    slow = waves[(frequency >= _SLOWEST) & (frequency <= _SLOW[1])]
+    # Optics blur light over more than a pixel, so its correlation falls slowly at first: this leaves nothing.
+    narrow = [factor * _shifted(slow, slow, lag, 1).mean(axis=0) for lag, factor in _NARROW]
+    return (
+        _beyond_chance(means[0] / fast - 1),
+        _beyond_chance(means[1] / fast - 1),
+        max(_beyond_chance(_tiles(sum(narrow)) / fast), 0.0),
+    )
 
 
 def _beyond_chance(ratios: NDArray) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.checks import excess
+from photon_gpu.estimate.curve import UNKNOWN
 from tests.support.detector_models import detect, still
 
 
@@ -24,6 +27,7 @@ def test_photon_counts_end_at_zero_by_themselves():
 
 
 def test_noise_more_skewed_than_multiplication_makes_it_is_a_warning():
-    assert [f.severity for f in excess(1.5, 0.01, 0.0, 1.0, 0.0)] == ["NOTE"]
-    (result,) = excess(1.75, 0.01, 0.0, 1.0, 0.0)
+    moments = replace(UNKNOWN, skewness=1.5, skewness_error=0.01)
+    assert [f.severity for f in excess(moments, 0.0, 1.0, 0.0)] == ["NOTE"]
+    (result,) = excess(replace(moments, skewness=1.75), 0.0, 1.0, 0.0)
     assert (result.severity, "not gamma-like" in result.message) == ("WARN", True)

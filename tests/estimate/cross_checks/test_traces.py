@@ -97,6 +97,13 @@ def test_the_skewness_of_light_is_one_to_two(skewness, moving, severity):
     assert next((f.severity for f in cumulants(moments, moving)), None) == severity
 
 
+def test_skewness_without_extrapolation_is_within_what_detectors_make():
+    moments = replace(UNKNOWN, skewness=1.9, skewness_error=0.1, overall_error=0.02, kurtosis_error=0.01)
+    assert [f.name for f in cumulants(replace(moments, overall=1.8), 0.0)] == []
+    (result,) = cumulants(replace(moments, overall=1.9), 0.0)
+    assert (result.name, result.severity) == ("skewness", "REFUSE")
+
+
 def test_one_factor_for_all_pixels_is_no_lattice_of_single_pixels():
     gain, intercept = line()
     scaled = np.rint(1.3 * shot().frames.astype(float)).astype(np.uint16)
