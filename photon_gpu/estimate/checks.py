@@ -45,7 +45,7 @@ CORRELATED, SMOOTHED = 0.1, 0.15
 # shifted by a seventh of a pixel.
 ROWS_CORRELATED, ROWS_SMOOTHED = 0.04, 0.06
 UNEVEN = 0.25
-WIDE, USELESS = 0.1, 0.4
+WIDE, USELESS, USELESS_IF_CLIPPED = 0.1, 0.4, 0.2
 OFF_LINE, NO_LINE = 0.05, 0.5
 # Bend of a curve, and excess kurtosis with it, that no detector makes. A gamma of 1.5 makes 0.027 and 0.99 or
 # more; raw cameras with fixed patterns reach 0.024, with a kurtosis of 0.13.
@@ -54,7 +54,7 @@ DILUTED = 0.03
 _SURE = 5.0  # Standard errors; motion and bleaching make differences of 4 to 5 on raw movies.
 # Limits of the cross checks. In 300 raw simulated movies, no third cumulant was outside of 1 to 2 by 4
 # standard errors, and no frame was quiet, no direction empty and no variance periodic at all.
-GAMMA_LIKE, MOST_SKEWED, MOST_EXCESS, LEAST_SKEWED = 1.6, 1.75, 2.5, 0.9
+GAMMA_LIKE, MOST_SKEWED, MOST_EXCESS, LEAST_SKEWED = 1.6, 1.65, 2.5, 0.9
 FLAT, REPEATED, QUIET, PERIODIC, RANK, EQUAL = 0.15, 0.1, 0.25, 0.1, 0.04, 0.5
 # In 300 raw simulated movies that the limits were not set on, none was reached. A cortex with activity
 # has 12 % more noise at the slowest changes, and 4 % more at those of 8 to 12 frames.
@@ -93,11 +93,16 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
         )
 
 
-def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> Iterator[Finding]:
+def precision(
+    line: NoiseLine, pairs: int, shot_share: float, half: float, clipped_floor: bool
+) -> Iterator[Finding]:
     """Warn or refuse if read noise dominates, or if there is too little data or range of light."""
     relative = half / abs(line.gain) if line.gain else np.inf
-    if line.gain <= 0 or relative > USELESS:
+    # Pixels that a background was subtracted from are cut off where they are dim, and biased above.
+    if line.gain <= 0 or relative > (USELESS_IF_CLIPPED if clipped_floor else USELESS):
         cause = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
+        if clipped_floor:
+            cause += ", or a background was subtracted"
         yield _finding(
             "precision",
             "REFUSE",
@@ -364,7 +369,7 @@ def cumulants(moments: Moments, moving: float) -> Iterator[Finding]:
     low = moments.skewness + 4 * moments.skewness_error
     high = moments.skewness - 4 * moments.skewness_error - 8 * abs(moving)
     # Read noise lowers the mean over all light, so there the limit of real detectors holds.
-    uneven = moments.overall - 4 * moments.overall_error - 8 * abs(moving) > MOST_SKEWED
+    uneven = moments.overall - 4 * moments.overall_error - 2 * abs(moving) > MOST_SKEWED
     if low < 1 or high > 2 or uneven:
         yield _finding(
             "skewness",
@@ -465,8 +470,8 @@ def spectrum(noise: NoiseSpectrum) -> Iterator[Finding]:
             noise.blended,
             BLENDED,
             1.25 * BLENDED,
-            f"slow changes correlate by {noise.blended:.3f} with the next row and no further: blended with a "
-            "smoothed movie (denoised).",
+            f"slow changes correlate by {noise.blended:.3f} with the next pixel and no further: blended with "
+            "a smoothed movie (denoised).",
         ),
         (
             noise.sharpened,

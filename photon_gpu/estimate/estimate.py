@@ -347,7 +347,7 @@ def _judge(
     pairs_kept = round(weight.sum() * cells.pairs_per_sample)
     share = curve.structure_share(p) if pairs == "time" else 0.0
     subtracted = line.plain_gain / line.gain - 1 if line.gain else 0.0
-    findings += checks.precision(line, pairs_kept, shot, half)
+    findings += checks.precision(line, pairs_kept, shot, half, clipped_floor)
     findings += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
     if pairs == "time":
         findings += checks.correlations(fitted.correlation)

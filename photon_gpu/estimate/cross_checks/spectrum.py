@@ -20,8 +20,9 @@ _FEWEST = 32  # Frames.
 _SIDE = 12  # Pixels of a tile.
 _SLOW, _MIDDLE, _FAST = (0.04, 0.08), (0.08, 0.125), (0.25, 0.5)  # Cycles per frame.
 _SLOWEST = 0.02  # Cycles per frame, with which correlation over one row is looked for.
-_NARROW = ((1, 1.0), (2, -1.6), (3, 0.6))  # Rows, and factors: zero for light, as for correlations.
-_SURE = 5.0  # Standard errors.
+_NARROW = ((1, 1.0), (2, -1.6), (3, 0.6))  # Pixels, and factors: zero for light, as for correlations.
+_NEAR = 0.3  # Share of the correlation over one pixel that must reach no further.
+_SURE, _SURE_TWICE = 5.0, 3.0  # Standard errors, also where both axes must agree.
 _LAGS = (1, 2, 3, 9)  # Pixels.
 
 
@@ -35,7 +36,7 @@ class NoiseSpectrum:
         Power of slow changes (12 to 25 frames) and of faster ones (8 to 12 frames), relative to that of
         changes within 4 frames, minus 1.
     blended : float
-        Correlation of slow changes with the next row, beyond what reaches further as light does.
+        Correlation of slow changes with the next row and column, beyond what reaches further as light does.
     sharpened : float
         Negative correlation with the next two rows and columns.
     smoothed : float
@@ -119,20 +120,27 @@ def _in_time(frames: NDArray) -> tuple[float, float, float]:
         means.append(_tiles(noise))
     fast = np.maximum(means[2], 1e-9)
     slow = waves[(frequency >= _SLOWEST) & (frequency <= _SLOW[1])]
-    # Optics blur light over more than a pixel, so its correlation falls slowly at first: this leaves nothing.
-    narrow = [factor * _shifted(slow, slow, lag, 1).mean(axis=0) for lag, factor in _NARROW]
-    return (
-        _beyond_chance(means[0] / fast - 1),
-        _beyond_chance(means[1] / fast - 1),
-        max(_beyond_chance(_tiles(sum(narrow)) / fast), 0.0),
-    )
+    blended = min(_narrow(slow, fast, axis) for axis in (1, 2))
+    return _beyond_chance(means[0] / fast - 1), _beyond_chance(means[1] / fast - 1), blended
 
 
-def _beyond_chance(ratios: NDArray) -> float:
+def _narrow(slow: NDArray, fast: NDArray, axis: int) -> float:
+    """Correlation with the next pixel along an axis beyond that of light; zero if it is chance.
+
+    Optics blur light over more than a pixel, so its correlation falls slowly at first. ``_NARROW`` takes it
+    out, except where fine lines move; then most of it remains further away.
+    """
+    shared = [_tiles(_shifted(slow, slow, lag, axis).mean(axis=0)) / fast for lag, _ in _NARROW]
+    left = np.asarray(sum(factor * s for (_, factor), s in zip(_NARROW, shared, strict=True)))
+    beyond = _beyond_chance(left, _SURE_TWICE)
+    return beyond if beyond > max(_NEAR * float(np.median(shared[0])), 0.0) else 0.0
+
+
+def _beyond_chance(ratios: NDArray, sure: float = _SURE) -> float:
     """Median; zero if it is chance."""
     middle = float(np.median(ratios))
     error = float(np.subtract(*np.quantile(ratios, (0.75, 0.25)))) / 1.35 * 1.25 / len(ratios) ** 0.5
-    return middle if abs(middle) > _SURE * error else 0.0
+    return middle if abs(middle) > sure * error else 0.0
 
 
 def _in_space(frames: NDArray) -> tuple[float, float]:

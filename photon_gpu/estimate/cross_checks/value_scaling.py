@@ -43,5 +43,5 @@ def stretched(windows: Sequence[Window], lowest: float, highest: float) -> bool:
     if frames < 16 or not reached or not moved.all():
         return False
     even = np.sort(square / moved)
-    # Rounding to few levels adds pixels to one end that were not cut off.
-    return bool(even[0] < 0.25 and even[1] < 0.75)
+    # Rounding to few levels adds pixels to one end that were not cut off. Then the other end tells alone.
+    return bool(even[0] < 0.1 or (even[0] < 0.25 and even[1] < 0.75))
