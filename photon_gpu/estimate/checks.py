@@ -469,7 +469,7 @@ def spectrum(noise: NoiseSpectrum) -> Iterator[Finding]:
         (
             noise.blended,
             BLENDED,
-            1.25 * BLENDED,
+            BLENDED,
             f"slow changes correlate by {noise.blended:.3f} with the next pixel and no further: blended with "
             "a smoothed movie (denoised).",
         ),
