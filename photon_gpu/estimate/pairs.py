@@ -199,7 +199,7 @@ def _cube(frames: NDArray, steady: NDArray, squares: NDArray, contrast: NDArray)
     residue = line.T @ line
     left = np.tensordot(residue.astype(frames.dtype), frames - frames[0], 1)
     whole = np.einsum("jyx,jyx,jyx->yx", left, left, left) / float((residue**3).sum())
-    return np.where(steady.all(axis=0)[:, None], whole, pairwise)
+    return np.where(np.asarray(steady.all(axis=0))[:, None], whole, pairwise)
 
 
 def measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
