@@ -94,5 +94,6 @@ def test_codes_of_any_counts(device: Device) -> None:
         parts.append(
             rng.permutation(np.append(np.full(1024, symbols[0]), np.repeat(symbols[1:], 1024 // rare)))
         )
+    parts.append(rng.integers(0, 256, 2048))  # a frame that does not shrink, among others
     data = np.concatenate(parts).astype(np.uint8)
     assert device.in_blosc(data, 2048, 2048) == in_blosc(cpu, data, 2048, 2048).tobytes()
