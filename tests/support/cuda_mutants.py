@@ -456,7 +456,6 @@ MUTANTS = (
         "w.packages[s] = package;\n        __syncthreads();",
         "w.packages[s] = package;",
         H,
-        quick="the_bytes_are_those and noise",
     ),
     Mutant(
         "codes of ten bits",
