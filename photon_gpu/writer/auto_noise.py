@@ -130,6 +130,7 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any], *,
             "estimate_noise(frames.get()).model"
         )
     from photon_gpu.estimate import estimate_noise
+    from photon_gpu.estimate.checks import ALTERNATION
 
     estimate = estimate_noise(movie)
     quantized = encoding.layout != "lossless"
@@ -138,11 +139,15 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any], *,
     if quantized and estimate.processed and not accept:
         raise InvalidInputError(f"{estimate.source[-60:]}: nothing was written: {processed(estimate)}")
     doubts = [f"noise estimate: {f.name}: {f.message}" for f in estimate.warnings if f.severity == "WARN"]
+    notes = [f.message for f in estimate.warnings if (f.name, f.severity) == (ALTERNATION, "NOTE")]
     summary, encoding = estimated(movie, encoding, estimate)
     if quantized and estimate.processed:
         summary[ACCEPTED_KEY] = list(estimate.processed)
     return Settled(
-        encoding=encoding, attributes={**attributes, **summary}, warnings=tuple(doubts if quantized else ())
+        encoding=encoding,
+        attributes={**attributes, **summary},
+        warnings=tuple(doubts if quantized else ()),
+        notes=tuple(notes),
     )
 
 

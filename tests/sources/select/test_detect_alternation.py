@@ -66,7 +66,9 @@ def test_detectors_that_alternate_are_told_from_laser_flicker(tmp_path):
     np.testing.assert_allclose(gains, [40, 8], rtol=0.05)
 
 
-def test_one_detector_that_looks_at_scenes_in_turn_has_one_model():
-    estimate = pg.estimate_noise(interleaved(20, 20, 20))
+def test_one_detector_that_looks_at_scenes_in_turn_has_one_model(tmp_path):
+    movie = interleaved(20, 20, 20)
+    estimate = pg.estimate_noise(movie)
     assert estimate.verdict == "PASS" and abs(estimate.model.gain - 20) < 1
     assert "planes=3 or channels=3" in estimate.warnings[0].message
+    assert estimate.warnings[0].message in pg.encode(movie, tmp_path / "a", check=False).notes

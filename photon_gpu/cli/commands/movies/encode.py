@@ -105,7 +105,8 @@ def encode(
         "--storage-option": None if is_remote(dst) else storage_option,
     }
     typed = {option: value for option, value in typed.items() if value is not None}
-    return replace(report, notes=(*report.notes, *remarks(report, typed)))
+    notes = (console.spoken(note) for note in report.notes)
+    return replace(report, notes=(*notes, *remarks(report, typed)))
 
 
 def remarks(report: EncodeReport, typed: dict[str, Any]) -> list[str]:
