@@ -83,11 +83,10 @@ class Bare:
     def __init__(self, count: int) -> None:
         self._lanes = [ProcessPoolExecutor(1, get_context("spawn")) for _ in range(count)]
 
-    def run(self, function: Callable, jobs: list[tuple]) -> None:
-        """Jobs dealt out in turn, each lane's one after the other."""
+    def run(self, function: Callable, jobs: list[tuple]) -> list[Any]:
+        """Results of jobs that are dealt out in turn, each lane's one after the other."""
         futures = [self._lanes[n % len(self._lanes)].submit(function, *job) for n, job in enumerate(jobs)]
-        for future in futures:
-            future.result()
+        return [future.result() for future in futures]
 
     def close(self) -> None:
         for lane in self._lanes:
