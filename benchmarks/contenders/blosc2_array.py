@@ -1,4 +1,9 @@
-"""Blosc2's own n-dimensional arrays on disk: the raw movie, and our codes at the same error."""
+"""Blosc2's own n-dimensional arrays on disk: the raw movie, and our codes at the same error.
+
+Of zstd 1 and 5 with and without bit shuffle, 1 with it is the fastest for raw values (657 MB/s of one core,
+5 takes twice as long for 1 % less) and for codes (860 MB/s at 3.93); without it codes are smaller (4.47 at
+498).
+"""
 
 from __future__ import annotations
 
@@ -55,6 +60,11 @@ class Blosc2(Contender):
         return blosc2.open(str(folder / "movie.b2nd"), mode="r", dparams={"nthreads": CORES})
 
 
+class Blosc2Fast(Blosc2):
+    name = "Blosc2 array, raw, zstd 1 bitshuffle"
+    level = 1
+
+
 class Blosc2Codes(Blosc2):
     name = "Blosc2 array of our codes, zstd 1"
     lossless, worst, level, bits = False, 0.35, 1, False
@@ -82,5 +92,10 @@ class Blosc2Codes(Blosc2):
         return from_codes(codes, facts["base"], noise, self.step, np.dtype(facts["dtype"]))
 
 
+class Blosc2CodesFast(Blosc2Codes):
+    name = "Blosc2 array of our codes, zstd 1 bitshuffle"
+    bits = True
+
+
 def contenders() -> list[Contender]:
-    return [Blosc2(), Blosc2Codes()]
+    return [Blosc2(), Blosc2Fast(), Blosc2Codes(), Blosc2CodesFast()]

@@ -1,4 +1,8 @@
-"""pcodec, its standalone format, a file per chunk: the raw movie, and our codes at the same error."""
+"""pcodec, its standalone format, a file per chunk: the raw movie, and our codes at the same error.
+
+Of levels 0, 2, 4 and 8 (the default), 8 codes best (4.62) at 144 MB/s of one core; 4 is 5 % faster and 5 %
+larger. Only 0 is much faster (433 MB/s), at 3.20.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,14 @@ from benchmarks.contenders.file_per_chunk import Files, from_codes, to_codes
 
 
 class Pcodec(Files):
-    name = "pcodec, raw"
+    name = "pcodec 8, raw"
     lossless = True
     needs = ("pcodec",)
 
     def pack(self, block: NDArray, noise: pg.NoiseModel) -> bytes:
         from pcodec import ChunkConfig, standalone
 
-        config = ChunkConfig(enable_8_bit=block.dtype.itemsize == 1)
+        config = ChunkConfig(compression_level=8, enable_8_bit=block.dtype.itemsize == 1)
         return bytes(standalone.simple_compress(np.ascontiguousarray(block).reshape(-1), config))
 
     def unpack(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, facts: dict[str, Any]) -> NDArray:
@@ -31,7 +35,7 @@ class Pcodec(Files):
 
 
 class PcodecCodes(Pcodec):
-    name = "pcodec of our codes"
+    name = "pcodec 8 of our codes"
     lossless, worst = False, 0.35
     step = 0.5
 

@@ -1,4 +1,7 @@
-"""tensorstore, a C++ library, writing and reading Zarr v2 of the raw movie."""
+"""tensorstore, a C++ library, writing and reading Zarr v2 of the raw movie.
+
+The settings are those of ``zarr_blosc``: Blosc is the same.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ class TensorStore(Indexed):
     name = "tensorstore (Zarr v2, raw, Blosc zstd 5 bitshuffle)"
     lossless = remote = streams = True
     needs = ("tensorstore",)
+    clevel = 5
 
     def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         import tensorstore
@@ -25,7 +29,7 @@ class TensorStore(Indexed):
             "driver": "zarr",
             "kvstore": {"driver": "file", "path": str(folder)},
             "metadata": {
-                "compressor": {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 2},
+                "compressor": {"id": "blosc", "cname": "zstd", "clevel": self.clevel, "shuffle": 2},
                 "dtype": values.dtype.newbyteorder("<").str
                 if values.dtype.itemsize > 1
                 else values.dtype.str,
@@ -57,5 +61,10 @@ class TensorStore(Indexed):
         return tensorstore.open({"driver": "zarr", "kvstore": store}, read=True).result()
 
 
+class TensorStoreFast(TensorStore):
+    name = "tensorstore (Zarr v2, raw, Blosc zstd 1 bitshuffle)"
+    clevel = 1
+
+
 def contenders() -> list[Contender]:
-    return [TensorStore()]
+    return [TensorStore(), TensorStoreFast()]

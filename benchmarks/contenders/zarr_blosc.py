@@ -1,4 +1,8 @@
-"""zarr-python with Blosc: raw movies without loss, and float64 Anscombe values without quantization."""
+"""zarr-python with Blosc: raw movies without loss, and float64 Anscombe values without quantization.
+
+Of zstd 1 and 5 with each shuffle, 1 with bit shuffle writes fast at a good ratio (444 MB/s of one core at
+1.47); 5 takes half as long again for 3 % less. Without shuffle 1 is a tenth faster, at 1.31.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,11 @@ class ZarrBlosc(ZarrReader):
             array[span] = values[span]
 
 
+class ZarrBloscFast(ZarrBlosc):
+    name = "Zarr, raw, Blosc zstd 1 bitshuffle"
+    clevel = 1
+
+
 class ZarrBloscBest(ZarrBlosc):
     name = "Zarr, raw, Blosc zstd 9 byte shuffle"
     clevel, shuffle = 9, Blosc.SHUFFLE
@@ -71,4 +80,4 @@ class ZarrAnscombe(Indexed):
 
 
 def contenders() -> list[Contender]:
-    return [ZarrBlosc(), ZarrBloscBest(), ZarrAnscombe()]
+    return [ZarrBlosc(), ZarrBloscFast(), ZarrBloscBest(), ZarrAnscombe()]

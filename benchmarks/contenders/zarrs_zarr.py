@@ -1,4 +1,7 @@
-"""zarrs, a Rust library, as the codec pipeline of zarr-python; it may not fall back to Python."""
+"""zarrs, a Rust library, as the codec pipeline of zarr-python; it may not fall back to Python.
+
+The settings are those of ``zarr_blosc``: Blosc is the same.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ class Zarrs(Indexed):
     name = "zarrs (Zarr v3, raw, Blosc zstd 5 bitshuffle)"
     lossless = streams = True
     needs = ("zarrs",)
+    clevel = 5
 
     def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         import zarr
@@ -27,7 +31,7 @@ class Zarrs(Indexed):
                 shape=values.shape,
                 chunks=(min(CHUNK_FRAMES, len(values)), *values.shape[1:]),
                 dtype=values.dtype,
-                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
+                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=self.clevel, shuffle="bitshuffle"),
             )
             for span in spans(values):
                 array[span] = values[span]
@@ -47,5 +51,10 @@ class Zarrs(Indexed):
         )
 
 
+class ZarrsFast(Zarrs):
+    name = "zarrs (Zarr v3, raw, Blosc zstd 1 bitshuffle)"
+    clevel = 1
+
+
 def contenders() -> list[Contender]:
-    return [Zarrs()]
+    return [Zarrs(), ZarrsFast()]

@@ -1,4 +1,8 @@
-"""Zstandard by numcodecs, a file per chunk: the raw movie at level 3, and our codes at level 1."""
+"""Zstandard by numcodecs, a file per chunk: the raw movie, and our codes, at level 1.
+
+Of levels -5, -1, 1, 2 and 3, 1 is the best for codes (4.56 at 761 MB/s of one core; -5 is a quarter faster,
+at 2.04). Raw values are no smaller at 3 and take twice as long.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,9 @@ from benchmarks.contenders.file_per_chunk import Files, from_codes, to_codes
 
 
 class Zstandard(Files):
-    name = "zstd 3, raw"
+    name = "zstd 1, raw"
     lossless = True
-    level = 3
+    level = 1
 
     def pack(self, block: NDArray, noise: pg.NoiseModel) -> bytes:
         from numcodecs import Zstd
@@ -31,7 +35,7 @@ class Zstandard(Files):
 
 class ZstandardCodes(Zstandard):
     name = "zstd 1 of our codes"
-    lossless, worst, level = False, 0.35, 1
+    lossless, worst = False, 0.35
     step = 0.5
 
     def pack(self, block: NDArray, noise: pg.NoiseModel) -> bytes:

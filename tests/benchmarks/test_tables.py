@@ -174,7 +174,8 @@ def test_a_readme_without_a_place_for_the_table_is_refused(root, results):
 
 
 def test_the_readme_has_at_most_eight_others():
-    assert sum(not name.startswith("photon_gpu") for name in tables.BRIEF) <= 8
+    others = {label for name, label in tables.BRIEF.items() if not name.startswith("photon_gpu")}
+    assert len(others) <= 8
 
 
 def test_experiments_made_once_are_a_page_too(root, results):
