@@ -304,7 +304,8 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
 
     class Logged(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.name == "photon_gpu":  # its log repeats its warnings, which arrive as warnings
+            # Ours repeats warnings that arrive as such; matplotlib's tells of its cache folder.
+            if record.name in ("photon_gpu", "matplotlib"):
                 return
             tell(f"{record.name.partition('.')[0]}: {record.getMessage()}")
 

@@ -1,6 +1,7 @@
 """What is shown: progress on a terminal, lines that are lines, JSON that is JSON."""
 
 import json
+import logging
 import os
 import struct
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from photon_gpu.cli.console import _presentable, fail, one_line
+from photon_gpu.cli.console import _presentable, collected_warnings, fail, one_line
 
 
 def on_a_terminal(words, folder, **streams):
@@ -129,3 +130,10 @@ def test_a_warning_that_was_shown_is_not_in_the_report_again(long_movie):
     code, _, shown = on_a_terminal([*words, "--gain", "38"], long_movie)
     lines = [line for line in shown.replace("\r", "\n").split("\n") if "contradict it" in line]
     assert lines and len(lines) == len({line.partition("chunk")[2][:3] for line in lines}), shown
+
+
+def test_a_cache_that_matplotlib_cannot_keep_is_no_warning():
+    with collected_warnings(as_json=True) as warned:
+        logging.getLogger("matplotlib").warning("mkdir -p failed for path /root/.config/matplotlib")
+        logging.getLogger("tifffile").warning("a tag is damaged")
+    assert warned == ["tifffile: a tag is damaged"]
