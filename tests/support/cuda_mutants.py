@@ -539,13 +539,6 @@ MUTANTS = (
         H,
     ),
     Mutant(
-        "tables of a payload on the wrong stream",
-        PACKING,
-        "payload[:first].set(head, stream=lane.compute)",
-        "payload[:first].set(head, stream=lane.up)",
-        F,
-    ),
-    Mutant(
         "escapes over the half bytes",
         PACKING,
         "payload[fixed:end].view",
