@@ -77,7 +77,7 @@ COMMANDS = {
     "info": Command("photon_gpu.cli.commands.movies.info", "Describe a stored movie and its size."),
     "decode": Command(
         "photon_gpu.cli.commands.movies.decode",
-        "Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.",
+        "Write a stored movie back as TIFF, NumPy, HDF5, NWB, plain Zarr or OME-Zarr.",
         "unfinished files were removed: if OUT is there it is complete, else run it again",
     ),
     "gc": Command(
