@@ -251,11 +251,6 @@ class RecordSettings(EncodeSettings):
                 f"check is {shown(self.check)}; a recording allows True and False (photon_gpu.verify and "
                 "photon_gpu.fidelity check a movie that is finished)"
             )
-        if self.pyramid:
-            raise InvalidInputError(
-                f"pyramid is {self.pyramid}; a recording has no further levels; "
-                "encode the finished movie with pyramid="
-            )
         one_of("durability", self.durability, DURABILITIES)
         one_of("on_full", self.on_full, ON_FULL)
         self._set("queue_bytes", int(bounded_number("queue_bytes", self.queue_bytes, 1, 1e15)))

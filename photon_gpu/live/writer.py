@@ -40,6 +40,7 @@ from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.frame_records import Record, check
+from photon_gpu.store.ome_zarr.pyramid_levels import PYRAMID
 from photon_gpu.store.ome_zarr.zarr2_view import in_container, recorded
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import beside_files
@@ -105,6 +106,9 @@ class LiveWriter:
         :class:`photon_gpu.FidelityWarning`. :func:`photon_gpu.verify` checks what the store wrote.
     with_decoder : bool
         Store ``photon_decode.py`` with the movie; see :func:`photon_gpu.encode`.
+    pyramid : int
+        Number of levels below the full resolution of an OME-Zarr movie. They are averaged when the recording
+        is closed, which then takes about as long as reading the movie.
 
     Raises
     ------
@@ -158,6 +162,7 @@ class LiveWriter:
         check: bool = True,
         axes: str | None = None,
         with_decoder: bool = False,
+        pyramid: int = 0,
     ) -> None:
         settings = RecordSettings(
             layout=layout,
@@ -182,6 +187,7 @@ class LiveWriter:
             close_seconds=close_seconds,
             axes=axes,
             with_decoder=with_decoder,
+            pyramid=pyramid,
         )
         self._begin(settings, url, frame_shape, dtype, noise, spool, storage_options, recording)
 
@@ -465,6 +471,7 @@ class LiveWriter:
                 )
             spool = f"{self._storage.root}.spool"
         token = uuid.uuid4().hex
+        levels = {PYRAMID: self.config.pyramid} if self.config.pyramid else {}
         if spool is not None:
             facts = {
                 "token": token,
@@ -474,10 +481,11 @@ class LiveWriter:
                 "noise_known": not callable(noise),
                 "noise_estimated": is_estimate(noise),
                 "attributes": attributes,
+                **levels,
             }
             self._spool = Spool.begin(spool, self._storage.root.split("/")[-1], facts)
         folder = str(self._spool.folder) if self._spool else None
-        marker = {"token": token, "recording": True, "spool": folder}
+        marker = {"token": token, "recording": True, "spool": folder, **levels}
         self._claim_of_folder = Claim(self._storage, overwrite=False, facts=marker).__enter__()
         return token
 

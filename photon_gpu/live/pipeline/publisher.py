@@ -136,6 +136,7 @@ class Publisher:
         attributes = metadata.attributes_json(shape, layout, self._attributes, self._failed_check)
         texts = {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array}
         self._again(lambda: self._shards.join(self._files, last=True))
+        self._again(lambda: self._shards.add_levels(self._files, texts))
         meanwhile = dict(self._files)
         words = self._packed_words()
         if words is not None:

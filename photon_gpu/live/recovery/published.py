@@ -83,6 +83,7 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
         texts = {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array}
         shards = RecordedShards(storage)
         shards.join(files, last=True)
+        shards.add_levels(files, texts)
         storage.write(manifest.NAME, shards.manifest(files, texts))
         shards.finish(texts)
     discarded = discard_unpublished(storage, files, seen, description)

@@ -49,6 +49,7 @@ from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
+from photon_gpu.store.ome_zarr.pyramid_levels import PYRAMID
 from photon_gpu.store.ome_zarr.zarr2_view import movie_storage, recorded
 from photon_gpu.store.overwrite import left_behind, put_back
 from photon_gpu.store.storage import Storage
@@ -537,4 +538,5 @@ def _marker(token: str, spool: Spool) -> bytes:
     import socket
 
     writer = {"host": socket.gethostname(), "pid": os.getpid(), "token": token, **started()}
-    return json.dumps({**writer, "recording": True, "spool": str(spool.folder)}).encode()
+    levels = {PYRAMID: spool.facts[PYRAMID]} if PYRAMID in spool.facts else {}
+    return json.dumps({**writer, "recording": True, "spool": str(spool.folder), **levels}).encode()

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 import photon_gpu as pg
 from photon_gpu.cli.app import app
-from photon_gpu.encode_settings import RecordSettings
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
@@ -180,7 +179,6 @@ def test_what_has_no_levels_is_refused_by_name(tmp_path):
         "a name that ends in .ome.zarr": lambda: pg.encode_many([VALUES], [tmp_path / "m.zarr"], pyramid=1),
         "at most 4 levels": lambda: pg.encode(VALUES, tmp_path / "m.ome.zarr", pyramid=5, **OPTIONS),
         "at least 0": lambda: pg.encode(VALUES, tmp_path / "m.ome.zarr", pyramid=-1, **OPTIONS),
-        "recording": lambda: RecordSettings(pyramid=1),
     }
     for message, call in refused.items():
         with pytest.raises(InvalidInputError, match="pyramid") as caught:

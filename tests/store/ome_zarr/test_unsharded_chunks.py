@@ -74,7 +74,38 @@ def test_a_short_recording_and_one_without_frames(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m.ome.zarr"]
 
 
-@pytest.mark.parametrize("where", ["join", "delete", "publish", "group"])
+def test_levels_are_those_of_the_encoded_movie(tmp_path):
+    with pg.LiveWriter(tmp_path / "live.ome.zarr", pyramid=2, **SHAPE, **OPTIONS) as live:
+        live.append(VALUES)
+    pg.encode(VALUES, tmp_path / "m.ome.zarr", noise=CAMERA, layout="compact", chunk_frames=10, pyramid=2)
+    recorded, encoded = (
+        zarr.open_group(str(tmp_path / name), mode="r") for name in ("live.ome.zarr", "m.ome.zarr")
+    )
+    assert (
+        recorded.attrs["ome"]["multiscales"][0]["datasets"]
+        == (encoded.attrs["ome"]["multiscales"][0]["datasets"])
+    )
+    for level in ("0", "1", "2"):
+        np.testing.assert_array_equal(recorded[level][...], encoded[level][...])
+    assert pg.verify(tmp_path / "live.ome.zarr", deep=True).ok
+
+
+def test_a_damaged_chunk_costs_the_levels_and_not_the_recording(tmp_path):
+    with (
+        pytest.warns(pg.PhotonWarning, match="no pyramid levels were added, since a chunk is damaged"),
+        pg.LiveWriter(tmp_path / "m.ome.zarr", pyramid=1, **SHAPE, **OPTIONS) as live,
+    ):
+        live.append(VALUES[:30])
+        wait_until(lambda: live.status().frames_stored == 30)
+        shard = tmp_path / "m.ome.zarr/0/c/0/0/0"
+        wait_until(shard.exists)
+        shard.write_bytes(bytes(50) + shard.read_bytes()[50:])
+        live.append(VALUES[30:])
+    assert sorted(path.name for path in (tmp_path / "m.ome.zarr").iterdir()) == ["0", "zarr.json"]
+    assert len(pg.open(tmp_path / "m.ome.zarr")) == 75
+
+
+@pytest.mark.parametrize("where", ["join", "delete", "publish", "level", "group"])
 @pytest.mark.parametrize("durability", ["frame", "chunk"])
 def test_a_kill_loses_no_acknowledged_frame(where, durability, tmp_path):
     url, told = str(tmp_path / "m.ome.zarr"), tmp_path / "told"
@@ -82,7 +113,7 @@ def test_a_kill_loses_no_acknowledged_frame(where, durability, tmp_path):
         signal.alarm(60)
         die_at(where, OmeZarrStorage)
         try:
-            live = pg.LiveWriter(url, durability=durability, **SHAPE, **OPTIONS)
+            live = pg.LiveWriter(url, durability=durability, pyramid=1, **SHAPE, **OPTIONS)
             for first in range(0, 75, 5):
                 live.append(VALUES[first : first + 5])
                 with told.open("a") as file:
@@ -101,13 +132,15 @@ def test_a_kill_loses_no_acknowledged_frame(where, durability, tmp_path):
     with pg.LiveWriter(tmp_path / "other.zarr", **SHAPE, **OPTIONS) as live:
         live.append(VALUES[: len(movie)])
     np.testing.assert_array_equal(movie.counts[...], pg.open(tmp_path / "other.zarr").counts[...])
-    assert zarr.open_group(url, mode="r")["0"].shape[0] == len(movie)
+    group = zarr.open_group(url, mode="r")
+    assert group["0"].shape[0] == group["1"].shape[0] == len(movie)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.ome.zarr", "other.zarr", "told"]
 
 
 def die_at(where, storage):
-    """Kill this process before a shard is written, after it, or before ``zarr.json`` of array or group."""
+    """Kill this process before a shard is written, after it, in a level, or before a ``zarr.json``."""
     write_shard, write, array = storage.write_shard, storage.write, storage._write_array_json
+    container = storage.write_container
     count = []
 
     def in_shard(self, *arguments):
@@ -128,7 +161,13 @@ def die_at(where, storage):
             os._exit(9)
         write(self, name, *arguments, **options)
 
+    def in_level(self, name, *arguments):
+        if where == "level" and name == "1/c/1/0/0":
+            os._exit(9)
+        container(self, name, *arguments)
+
     storage.write_shard, storage._write_array_json, storage.write = in_shard, in_array, in_group
+    storage.write_container = in_level
 
 
 def test_axes_that_ome_does_not_allow_are_refused(tmp_path):
