@@ -160,12 +160,19 @@ class Counts:
     __mul__, __rmul__ = _by_dask(operator.mul), _by_dask(operator.mul, swapped=True)
     __truediv__, __rtruediv__ = _by_dask(operator.truediv), _by_dask(operator.truediv, swapped=True)
     __floordiv__, __rfloordiv__ = _by_dask(operator.floordiv), _by_dask(operator.floordiv, swapped=True)
-    __mod__, __pow__ = _by_dask(operator.mod), _by_dask(operator.pow)
+    __mod__, __rmod__ = _by_dask(operator.mod), _by_dask(operator.mod, swapped=True)
+    __pow__, __rpow__ = _by_dask(operator.pow), _by_dask(operator.pow, swapped=True)
     __lt__, __le__ = _by_dask(operator.lt), _by_dask(operator.le)
     __gt__, __ge__ = _by_dask(operator.gt), _by_dask(operator.ge)
     __eq__ = _by_dask(operator.eq)
     __ne__ = _by_dask(operator.ne)
     __hash__ = object.__hash__
+
+    def __neg__(self) -> Any:
+        return -self.to_dask()
+
+    def __abs__(self) -> Any:
+        return abs(self.to_dask())
 
     def __len__(self) -> int:
         return self.shape[0]

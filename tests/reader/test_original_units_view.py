@@ -75,6 +75,9 @@ def test_arithmetic_is_lazy_and_right(movie):
         (movie.counts - movie.counts.mean(axis=0), array - array.mean(axis=0)),
         (movie.counts > 30, array > 30),
         (movie.counts == movie.counts, array == array),
+        (-movie.counts.astype("float64"), -movie.counts.astype("float64")[...]),
+        (abs(movie.counts), array),
+        (1000 % movie.counts.astype("float64"), 1000 % movie.counts.astype("float64")[...]),
     ):
         assert type(lazy).__module__.startswith("dask")
         np.testing.assert_allclose(lazy.compute(), expected, rtol=1e-6)
