@@ -169,16 +169,16 @@ static uint64_t pairs_bytes(const photon_info *info)
                ? 4 * 256 * ((uint64_t)info->top + 1) : 0;
 }
 
-int photon_memory(const photon_info *info, enum photon_output output, size_t *memory_bytes)
+typedef struct { uint8_t *at; size_t left; } arena;
+
+static void *give(arena *memory, uint64_t bytes)
 {
-    const grid_of g = grid_of_chunk(info);
-    const uint64_t each = info->exact == 2 ? info->itemsize : info->width == 4 ? 4 : 2; /* a value, or a code */
-    uint64_t bytes = aligned(each * g.frames * g.rows * g.columns);
-    bytes += aligned(2 * g.band) + 3 * aligned(plane_bytes(&g)); /* residuals of a band, planes */
-    bytes += aligned(8 * 256 * 2) + aligned(64 * g.frames) + 2 * aligned(SLOT_BYTES) + aligned(256 * 256) + aligned(8 * g.columns);
-    if (output == PHOTON_COUNTS && info->exact == 0) bytes += aligned(photon_table_bytes(info)) + aligned(pairs_bytes(info));
-    *memory_bytes = (size_t)(bytes + 64);
-    return bytes + 64 > SIZE_MAX ? PHOTON_LIMIT : PHOTON_OK; /* sizes are of 32 bits in WebAssembly */
+    bytes = aligned(bytes);
+    if (bytes > memory->left) return NULL;
+    void *at = memory->at;
+    memory->at += bytes;
+    memory->left -= (size_t)bytes;
+    return at;
 }
 
 /* ---- coded residuals ---- */
@@ -346,6 +346,277 @@ static int decode_stream(const uint8_t *words, uint64_t count, uint32_t levels, 
     return c.failed || c.left ? PHOTON_DAMAGED : PHOTON_OK;
 }
 
+/* ---- from codes to the output ---- */
+
+static inline uint32_t phase_of(uint32_t index, uint32_t seed)
+{
+    uint32_t h = index * 0x9E3779B1u + seed;
+    h ^= h >> 16;
+    h *= 0x7FEB352Du;
+    h ^= h >> 15;
+    h *= 0x846CA68Bu;
+    h ^= h >> 16;
+    return h >> 28;
+}
+
+typedef struct { const uint16_t *narrow; const uint32_t *wide; uint64_t count; } code_array; /* one of the two */
+
+static inline uint32_t code_at(const code_array *codes, uint64_t i)
+{
+    return codes->narrow ? codes->narrow[i] : codes->wide[i];
+}
+
+/* Where codes go: into the checksum, then to the output. */
+typedef struct {
+    const photon_info *info;
+    enum photon_output output;
+    void *out;
+    const uint8_t *table; /* of counts, and how many rows it has */
+    uint32_t rows, *pairs;
+    uint16_t *kept; /* codes that wait until all are there */
+    uint64_t sum;
+    uint32_t top;
+} canvas;
+
+#define BATCH 4096
+
+/* Halves of the hashes of a batch, which 32 bits hold, are added apart: twice as many fit into a register. */
+#define ADD_HASHES(Codes)                                                                                    \
+    for (uint32_t i = 0; i < count; ++i, turned += 0x9E3779B1u) {                                            \
+        const uint32_t code = (Codes)[first + i];                                                            \
+        uint32_t h = code + turned;                                                                          \
+        h = (h ^ h >> 16) * 0x7FEB352Du;                                                                     \
+        h ^= h >> 15;                                                                                        \
+        low += h & 0xFFFF;                                                                                   \
+        high += h >> 16;                                                                                     \
+        most = code > most ? code : most;                                                                    \
+    }
+
+/* Add the codes of samples `begin` and after to the checksum, and find the greatest. */
+VECTORIZED
+static void add_checksum(const code_array *codes, uint64_t begin, uint64_t *sum, uint32_t *top)
+{
+    uint32_t most = *top;
+    for (uint64_t first = 0; first < codes->count; first += BATCH) {
+        const uint32_t count = codes->count - first < BATCH ? (uint32_t)(codes->count - first) : BATCH;
+        uint32_t low = 0, high = 0, turned = (uint32_t)(begin + first) * 0x9E3779B1u;
+        if (codes->narrow) ADD_HASHES(codes->narrow)
+        else ADD_HASHES(codes->wide)
+        *sum += low + ((uint64_t)high << 16);
+    }
+    *top = most;
+}
+
+VECTORIZED
+static void phases_of(uint32_t first, uint32_t seed, uint32_t row, uint32_t count, uint32_t *restrict out)
+{
+    for (uint32_t i = 0; i < count; ++i) out[i] = phase_of(first + i, seed) * row;
+}
+
+/* Rows of a table are 8 bytes an entry apart, whatever the type. */
+#define LOOK_UP(Type)                                                                                        \
+    do {                                                                                                     \
+        const Type *entries = (const Type *)c->table;                                                        \
+        Type *to = (Type *)c->out + begin + first;                                                           \
+        const uint32_t row = (uint32_t)(8 / sizeof(Type)) * (info->top + 1);                                 \
+        if (c->rows > 1) phases_of((uint32_t)(begin + first), info->seed, row, count, offsets);              \
+        if (codes->narrow)                                                                                   \
+            for (uint32_t i = 0; i < count; ++i) to[i] = entries[offsets[i] + codes->narrow[first + i]];     \
+        else                                                                                                 \
+            for (uint32_t i = 0; i < count; ++i) to[i] = entries[offsets[i] + codes->wide[first + i]];       \
+    } while (0)
+
+static void look_up(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    const photon_info *info = c->info;
+    uint32_t offsets[BATCH] = {0};
+    for (uint64_t first = 0; first < codes->count; first += BATCH) {
+        const uint32_t count = codes->count - first < BATCH ? (uint32_t)(codes->count - first) : BATCH;
+        switch (info->itemsize) {
+        case 1: LOOK_UP(uint8_t); break;
+        case 2: LOOK_UP(uint16_t); break;
+        case 4: LOOK_UP(uint32_t); break;
+        default: LOOK_UP(uint64_t);
+        }
+    }
+}
+
+/* Entry c + 256*d is what codes c and d decode to: two counts of two bytes at once. */
+static void make_pairs(canvas *c)
+{
+    const uint16_t *entries = (const uint16_t *)c->table;
+    for (uint32_t second = 0; second <= c->info->top; ++second)
+        for (uint32_t one = 0; one <= c->info->top; ++one)
+            c->pairs[256 * second + one] = entries[one] | (uint32_t)entries[second] << 16;
+}
+
+static void look_up_pairs(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    const uint16_t *entries = (const uint16_t *)c->table, *from = codes->narrow;
+    const uint32_t *pairs = c->pairs;
+    uint8_t *out = (uint8_t *)c->out + 2 * begin;
+    uint64_t i = 0;
+    for (; i + 4 <= codes->count; i += 4) {
+        uint64_t four;
+        memcpy(&four, from + i, 8);
+        four |= four >> 8; /* bytes 0 and 1, 4 and 5 are the codes */
+        const uint64_t two = pairs[four & 0xFFFF] | (uint64_t)pairs[four >> 32 & 0xFFFF] << 32;
+        memcpy(out + 2 * i, &two, 8);
+    }
+    for (; i < codes->count; ++i) memcpy(out + 2 * i, entries + from[i], 2);
+}
+
+static double value_at(const photon_info *info, const void *values, uint64_t i)
+{
+    switch (info->dtype) {
+    case PHOTON_INT8: return ((const int8_t *)values)[i];
+    case PHOTON_UINT8: return ((const uint8_t *)values)[i];
+    case PHOTON_INT16: return ((const int16_t *)values)[i];
+    case PHOTON_UINT16: return ((const uint16_t *)values)[i];
+    case PHOTON_INT32: return ((const int32_t *)values)[i];
+    case PHOTON_UINT32: return ((const uint32_t *)values)[i];
+    case PHOTON_INT64: return (double)((const int64_t *)values)[i];
+    case PHOTON_UINT64: return (double)((const uint64_t *)values)[i];
+    case PHOTON_FLOAT32: return ((const float *)values)[i];
+    default: return ((const double *)values)[i];
+    }
+}
+
+/* Values whose bytes lie plane after plane. */
+static void join_planes(const uint8_t *body, uint64_t count, uint32_t width, uint8_t *out)
+{
+    for (uint32_t plane = 0; plane < width; ++plane)
+        for (uint64_t i = 0; i < count; ++i) out[i * width + plane] = body[plane * count + i];
+}
+
+static int exact_values(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    const photon_info *info = c->info;
+    const uint8_t bytes = (uint8_t)info->itemsize;
+    int64_t known = INT64_MIN, code = 0;
+    for (uint64_t i = 0; i < codes->count; ++i) {
+        const int64_t value = (int64_t)((uint64_t)info->base + code_at(codes, i));
+        if (c->output == PHOTON_COUNTS) {
+            memcpy((uint8_t *)c->out + (begin + i) * bytes, &value, bytes);
+            continue;
+        }
+        if (value != known && photon_code_of(info, (double)value, &code)) return PHOTON_LIMIT;
+        known = value;
+        ((double *)c->out)[begin + i] = (double)code * info->step;
+    }
+    return PHOTON_OK;
+}
+
+static int stabilized_values(const canvas *c, const code_array *codes)
+{
+    const photon_info *info = c->info;
+    const int clipped = info->low != INT64_MIN || info->high != INT64_MIN;
+    photon_ends ends[16];
+    photon_lattice lattice;
+    double *out = c->out;
+    if ((clipped && photon_find_ends(info, ends)) || photon_find_lattice(info, &lattice)) return PHOTON_LIMIT;
+    for (uint64_t i = 0; i < codes->count; ++i) {
+        const uint32_t phase = info->phases > 1 ? phase_of((uint32_t)i, info->seed) : 0;
+        const int64_t own = info->base + (int64_t)code_at(codes, i);
+        const photon_ends *end = &ends[phase];
+        double code = (double)(clipped ? photon_uncut(info, end, own) : own);
+        if (info->phases > 1) code += (2.0 * phase + 1.0 - 16.0) / 32.0;
+        out[i] = info->peaks && (int64_t)code < lattice.code
+                     ? photon_stabilize(info, photon_lattice_point(info, &lattice, (int64_t)code))
+                     : code * info->step;
+        if (info->low != INT64_MIN && own == end->low - 1) out[i] = end->low_label;
+        if (info->high != INT64_MIN && own == end->high + 1) out[i] = end->high_label;
+    }
+    return PHOTON_OK;
+}
+
+/* Tables are exact arithmetic, which takes long: where they are large, the checksum is compared before. */
+static int draws_at_once(const photon_info *info, enum photon_output output, uint64_t count)
+{
+    return output == PHOTON_COUNTS && info->width < 4 && (info->exact || photon_table_bytes(info) / 8 <= count + 4096);
+}
+
+static int make_tables(canvas *c, arena *memory, uint64_t count)
+{
+    const photon_info *info = c->info;
+    if (c->output != PHOTON_COUNTS || info->exact) return PHOTON_OK;
+    void *tables = give(memory, photon_table_bytes(info));
+    if (!tables) return PHOTON_MEMORY;
+    const int status = photon_tables(info, tables, &c->table, &c->rows);
+    if (status || c->rows != 1 || !pairs_bytes(info) || count < ((uint64_t)info->top + 1) * (info->top + 1)) return status;
+    if (!(c->pairs = give(memory, pairs_bytes(info)))) return PHOTON_MEMORY;
+    make_pairs(c);
+    return PHOTON_OK;
+}
+
+static int draw(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    if (c->info->exact) return exact_values(c, codes, begin);
+    if (c->output == PHOTON_STABILIZED) return stabilized_values(c, codes);
+    if (c->pairs) look_up_pairs(c, codes, begin);
+    else look_up(c, codes, begin);
+    return PHOTON_OK;
+}
+
+/* Take the codes of samples `begin` and after. */
+static void take_codes(canvas *c, const uint16_t *codes, uint64_t begin, uint64_t count)
+{
+    const code_array these = {codes, NULL, count};
+    add_checksum(&these, begin, &c->sum, &c->top);
+    if (c->kept) memcpy(c->kept + begin, codes, 2 * (size_t)count);
+    else if (c->top <= c->info->top) draw(c, &these, begin);
+}
+
+/* ---- packed residuals ---- */
+
+VECTORIZED
+static void unpack_halves(const uint8_t *restrict data, size_t count, uint16_t *restrict out)
+{
+    for (size_t i = 0; i < count / 2; ++i) {
+        out[2 * i] = data[i] & 15;
+        out[2 * i + 1] = data[i] >> 4;
+    }
+    if (count % 2) out[count - 1] = data[count / 2] & 15;
+}
+
+/* Whether one of 16 half bytes is 15: so many residuals have an escape. */
+static inline int holds_marks(uint64_t halves)
+{
+    const uint64_t pairs = halves & halves >> 1;
+    return (pairs & pairs >> 2 & 0x1111111111111111ull) != 0;
+}
+
+/* Packed residuals of a band, of which `done` are unpacked. */
+typedef struct {
+    const uint8_t *data, *escape_counts, *escapes;
+    uint64_t samples, done;
+    uint32_t width;
+    uint16_t *residuals;
+} halves;
+
+/* Unpack segments until residual `end` (exclusive) is there. */
+static int unpack_until(halves *h, uint64_t end)
+{
+    while (h->done < end) {
+        const uint64_t first = h->done, stop = first + SEGMENT < h->samples ? first + SEGMENT : h->samples;
+        uint32_t escapes = photon_u32(h->escape_counts);
+        h->escape_counts += 4;
+        unpack_halves(h->data + first / 2, (size_t)(stop - first), h->residuals + first);
+        for (uint64_t i = first; i < stop; i += 16) {
+            if (stop - i >= 16 && !holds_marks(photon_u64(h->data + i / 2))) continue;
+            for (uint64_t k = i; k < i + 16 && k < stop; ++k) {
+                if (h->residuals[k] != 15) continue;
+                if (!escapes--) return PHOTON_DAMAGED;
+                h->residuals[k] = (uint16_t)(15 + (h->width == 1 ? *h->escapes : photon_u16(h->escapes)));
+                h->escapes += h->width;
+            }
+        }
+        if (escapes) return PHOTON_DAMAGED;
+        h->done = stop;
+    }
+    return PHOTON_OK;
+}
+
 /* ---- predictors ---- */
 
 static int32_t unfold(uint32_t residual) { return (int32_t)(residual >> 1 ^ (0u - (residual & 1))); }
@@ -382,59 +653,59 @@ typedef struct {
     const int32_t *frame_weights;    /* moving: [frame][16] */
     int32_t *mean, *previous, *now;  /* planes with edges */
     uint32_t *sums;                  /* of a row: 8 bytes for each column */
-    uint16_t *codes;                 /* [frame][row][column] with `stride` between frames */
-    size_t stride;
+    uint16_t *codes;                 /* [row][column] of a frame */
+    halves *packed;                  /* where residuals come from, frame by frame; NULL: all are there */
+    canvas *canvas;
+    uint64_t first, stride;          /* sample of the band's first pixel, and those of a frame of the chunk */
 } band;
 
-/* Codes of one byte: a mean, 128 times a code, has 15 bits, and the rate is below 128 from frame 1 on, so 16 bits
- * do for all but a product, whose upper half is needed alone. */
+/* Codes of a frame of one byte: a mean, 128 times a code, has 15 bits, and the rate is below 128 from frame 1 on, so
+ * 16 bits do for all but a product, whose upper half is needed alone. */
 VECTORIZED
-static void restore_mean_of_bytes(band *b)
+static void restore_mean_of_bytes(const uint16_t *restrict from, size_t pixels, int16_t rate, int16_t *restrict mean,
+                                  uint16_t *restrict to)
 {
-    const size_t pixels = b->rows * b->columns;
-    int16_t *restrict mean = (int16_t *)b->mean;
-    const uint16_t first = (uint16_t)((uint32_t)(b->info->weights[0][10] >> 8) & 0xFF);
     for (size_t i = 0; i < pixels; ++i) {
-        const uint16_t folded = b->residuals[i];
-        const uint16_t code = (uint16_t)(first + (folded >> 1 ^ (0u - (folded & 1u)))) & 0xFF;
-        b->codes[i] = code;
-        mean[i] = (int16_t)(code << 7);
-    }
-    for (size_t t = 1; t < b->frames; ++t) {
-        const uint16_t *restrict from = b->residuals + t * pixels;
-        uint16_t *restrict to = b->codes + t * b->stride;
-        const uint32_t early = (uint32_t)(128 / (t + 1));
-        const int16_t rate = (int16_t)((early > b->info->rate ? early : b->info->rate) << 8);
-        for (size_t i = 0; i < pixels; ++i) {
-            const uint16_t folded = from[i], sign = (uint16_t)(0u - (folded & 1u));
-            const uint16_t rounded = (uint16_t)((uint16_t)(mean[i] + 64) >> 7);
-            const uint16_t code = (uint16_t)(rounded + (uint16_t)(folded >> 1 ^ sign)) & 0xFF;
-            to[i] = code;
-            const int16_t away = (int16_t)((code << 7) - mean[i]);
-            mean[i] = (int16_t)(mean[i] + (int16_t)((((int32_t)away * rate >> 14) + 1) >> 1));
-        }
+        const uint16_t folded = from[i], sign = (uint16_t)(0u - (folded & 1u));
+        const uint16_t rounded = (uint16_t)((uint16_t)(mean[i] + 64) >> 7);
+        const uint16_t code = (uint16_t)(rounded + (uint16_t)(folded >> 1 ^ sign)) & 0xFF;
+        to[i] = code;
+        const int16_t away = (int16_t)((code << 7) - mean[i]);
+        mean[i] = (int16_t)(mean[i] + (int16_t)((((int32_t)away * rate >> 14) + 1) >> 1));
     }
 }
 
 VECTORIZED
-static void restore_mean(band *b)
+static void first_mean_of_bytes(const uint16_t *restrict from, size_t pixels, uint16_t first, int16_t *restrict mean,
+                                uint16_t *restrict to)
 {
-    const uint32_t mask = b->info->width == 1 ? 0xFF : 0xFFFF;
-    const size_t pixels = b->rows * b->columns;
-    int32_t *restrict mean = b->mean;
-    for (size_t i = 0; i < pixels; ++i) mean[i] = (int32_t)((uint32_t)(b->info->weights[0][10] >> 8) << 7);
-    for (size_t t = 0; t < b->frames; ++t) {
-        const uint16_t *restrict from = b->residuals + t * pixels;
-        uint16_t *restrict to = b->codes + t * b->stride;
-        const uint32_t early = (uint32_t)(128 / (t + 1));
-        const uint32_t rate = early > b->info->rate ? early : b->info->rate;
-        for (size_t i = 0; i < pixels; ++i) {
-            const uint32_t folded = from[i], sum = (uint32_t)mean[i] + 64u;
-            const uint32_t code = ((uint32_t)((int32_t)sum >> 7) + (folded >> 1 ^ (0u - (folded & 1)))) & mask;
-            to[i] = (uint16_t)code;
-            /* 32 bits suffice: after frame 0, whose rate is 128, a mean lies among the codes. */
-            mean[i] = t ? mean[i] + ((int32_t)(((code << 7) - (uint32_t)mean[i]) * rate + 64u) >> 7) : (int32_t)(code << 7);
-        }
+    for (size_t i = 0; i < pixels; ++i) {
+        const uint16_t folded = from[i];
+        const uint16_t code = (uint16_t)(first + (folded >> 1 ^ (0u - (folded & 1u)))) & 0xFF;
+        to[i] = code;
+        mean[i] = (int16_t)(code << 7);
+    }
+}
+
+VECTORIZED
+static void restore_mean(const uint16_t *restrict from, size_t pixels, uint32_t rate, uint32_t mask,
+                         int32_t *restrict mean, uint16_t *restrict to)
+{
+    for (size_t i = 0; i < pixels; ++i) {
+        const uint32_t folded = from[i], sum = (uint32_t)mean[i] + 64u;
+        const uint32_t code = ((uint32_t)((int32_t)sum >> 7) + (folded >> 1 ^ (0u - (folded & 1)))) & mask;
+        to[i] = (uint16_t)code;
+        /* 32 bits suffice: a mean lies among the codes. */
+        mean[i] += (int32_t)(((code << 7) - (uint32_t)mean[i]) * rate + 64u) >> 7;
+    }
+}
+
+static void first_mean(const uint16_t *from, size_t pixels, uint32_t first, uint32_t mask, int32_t *mean, uint16_t *to)
+{
+    for (size_t i = 0; i < pixels; ++i) {
+        const uint32_t folded = from[i], code = (first + (folded >> 1 ^ (0u - (folded & 1)))) & mask;
+        to[i] = (uint16_t)code;
+        mean[i] = (int32_t)(code << 7);
     }
 }
 
@@ -539,85 +810,80 @@ static void weights_of(const band *b, size_t t, int32_t *k)
     memcpy(k, own, 64);
 }
 
+/* Restore frame `t` by predictor mean. */
+static void restore_mean_frame(band *b, size_t t, uint32_t rate, uint32_t mask)
+{
+    const size_t pixels = b->rows * b->columns;
+    const uint16_t *from = b->residuals + t * pixels;
+    const uint32_t first = ((uint32_t)(b->info->weights[0][10] >> 8) << 7) + 64u;
+    const uint32_t start = (uint32_t)((int32_t)first >> 7);
+    if (mask == 0xFF && b->info->rate < 128) {
+        if (t) restore_mean_of_bytes(from, pixels, (int16_t)(rate << 8), (int16_t *)b->mean, b->codes);
+        else first_mean_of_bytes(from, pixels, (uint16_t)(start & 0xFF), (int16_t *)b->mean, b->codes);
+    } else if (t) restore_mean(from, pixels, rate, mask, b->mean, b->codes);
+    else first_mean(from, pixels, start, mask, b->mean, b->codes);
+}
+
+/* Restore frame `t` by a predictor that knows neighbours. */
+static int restore_frame(band *b, size_t t, uint32_t rate, uint32_t mask)
+{
+    const photon_info *info = b->info;
+    const int narrow = mask == 0xFF;
+    const uint32_t last = info->levels ? info->levels - 1 : 0;
+    const size_t w = b->columns + 2, plane = (b->rows + 2) * w;
+    int32_t k[16];
+    weights_of(b, t, k);
+    if (info->predictor != PAST) memcpy(b->now, b->mean, 4 * plane);
+    for (size_t r = 0; r < b->rows; ++r) {
+        const size_t at = (r + 1) * w + 1;
+        int32_t *n = b->now + at;
+        const uint16_t *from = b->residuals + (t * b->rows + r) * b->columns;
+        uint16_t *codes = b->codes + r * b->columns;
+        if (info->predictor == PAST) {
+            if (narrow) past_row_32(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
+            else past_row_64(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
+            continue;
+        }
+        if (narrow) row_of_32(k, b->mean + at, b->previous + at, n - w, b->columns, w, b->sums);
+        else row_of_64(k, b->mean + at, b->previous + at, n - w, b->columns, w, (uint64_t *)b->sums);
+        int status = PHOTON_OK;
+        if (b->next)
+            status = narrow ? sorted_row_32(b, k[11], b->sums, mask, last, n, codes)
+                            : sorted_row_64(b, k[11], (uint64_t *)b->sums, mask, last, n, codes);
+        else if (narrow) plain_row_32(k[11], b->sums, from, b->columns, mask, n, codes);
+        else plain_row_64(k[11], (uint64_t *)b->sums, from, b->columns, mask, n, codes);
+        if (status) return status;
+    }
+    if (info->predictor == SPATIAL) return PHOTON_OK;
+    for (size_t r = 0; r < b->rows; ++r)
+        follow_row(b->codes + r * b->columns, b->columns, rate, b->mean + (r + 1) * w + 1, b->previous + (r + 1) * w + 1);
+    pad(b->mean, b->rows, b->columns);
+    pad(b->previous, b->rows, b->columns);
+    return PHOTON_OK;
+}
+
+/* Restore frame after frame, and draw each while its codes are in the cache. */
 static int restore_band(band *b)
 {
     const photon_info *info = b->info;
-    const int narrow = info->width == 1;
-    const uint32_t mask = narrow ? 0xFF : 0xFFFF, last = info->levels ? info->levels - 1 : 0;
-    const size_t w = b->columns + 2, plane = (b->rows + 2) * w, pixels = b->rows * b->columns;
-    if (info->predictor == MEAN) {
-        if (narrow && info->rate < 128) restore_mean_of_bytes(b);
-        else restore_mean(b);
-        return PHOTON_OK;
-    }
+    const uint32_t mask = info->width == 1 ? 0xFF : 0xFFFF;
+    const size_t plane = (b->rows + 2) * (b->columns + 2), pixels = b->rows * b->columns;
     memset(b->mean, 0, 4 * plane);
     memset(b->previous, 0, 4 * plane);
     for (size_t t = 0; t < b->frames; ++t) {
-        int32_t k[16];
-        weights_of(b, t, k);
-        if (info->predictor != PAST) memcpy(b->now, b->mean, 4 * plane);
-        for (size_t r = 0; r < b->rows; ++r) {
-            const size_t at = (r + 1) * w + 1;
-            int32_t *n = b->now + at;
-            const uint16_t *from = b->residuals + t * pixels + r * b->columns;
-            uint16_t *codes = b->codes + t * b->stride + r * b->columns;
-            if (info->predictor == PAST) {
-                if (narrow) past_row_32(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
-                else past_row_64(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
-                continue;
-            }
-            if (narrow) row_of_32(k, b->mean + at, b->previous + at, n - w, b->columns, w, b->sums);
-            else row_of_64(k, b->mean + at, b->previous + at, n - w, b->columns, w, (uint64_t *)b->sums);
-            int status = PHOTON_OK;
-            if (b->next)
-                status = narrow ? sorted_row_32(b, k[11], b->sums, mask, last, n, codes)
-                                : sorted_row_64(b, k[11], (uint64_t *)b->sums, mask, last, n, codes);
-            else if (narrow) plain_row_32(k[11], b->sums, from, b->columns, mask, n, codes);
-            else plain_row_64(k[11], (uint64_t *)b->sums, from, b->columns, mask, n, codes);
-            if (status) return status;
-        }
-        if (info->predictor == SPATIAL) continue;
-        const uint32_t early = (uint32_t)(128 / (t + 1));
-        const uint32_t rate = early > info->rate ? early : info->rate;
-        for (size_t r = 0; r < b->rows; ++r)
-            follow_row(b->codes + t * b->stride + r * b->columns, b->columns, rate, b->mean + (r + 1) * w + 1,
-                       b->previous + (r + 1) * w + 1);
-        pad(b->mean, b->rows, b->columns);
-        pad(b->previous, b->rows, b->columns);
+        const uint32_t early = (uint32_t)(128 / (t + 1)), rate = early > info->rate ? early : info->rate;
+        if (b->packed && unpack_until(b->packed, (t + 1) * pixels)) return PHOTON_DAMAGED;
+        const uint16_t *codes = info->predictor == NONE ? b->residuals + t * pixels : b->codes;
+        if (info->predictor == MEAN) restore_mean_frame(b, t, rate, mask);
+        else if (info->predictor != NONE && restore_frame(b, t, rate, mask)) return PHOTON_DAMAGED;
+        take_codes(b->canvas, codes, b->first + t * b->stride, pixels);
     }
-    if (b->next)
-        for (uint32_t level = 0; level <= last; ++level)
-            if (b->next[level] != b->ends[level]) return PHOTON_DAMAGED;
+    for (uint32_t level = 0; b->next && level < info->levels; ++level)
+        if (b->next[level] != b->ends[level]) return PHOTON_DAMAGED;
     return PHOTON_OK;
 }
 
 /* ---- body ---- */
-
-VECTORIZED
-static void unpack_halves(const uint8_t *restrict data, size_t count, uint16_t *restrict out)
-{
-    for (size_t i = 0; i < count / 2; ++i) {
-        out[2 * i] = data[i] & 15;
-        out[2 * i + 1] = data[i] >> 4;
-    }
-    if (count % 2) out[count - 1] = data[count / 2] & 15;
-}
-
-/* Half bytes of 15: so many residuals have an escape. */
-VECTORIZED
-static uint64_t count_marks(const uint8_t *data, size_t count)
-{
-    uint32_t marks = 0;
-    for (size_t i = 0; i < count / 2; ++i) marks += (uint32_t)((data[i] & 15) == 15) + (data[i] >> 4 == 15);
-    return marks + (count % 2 && (data[count / 2] & 15) == 15);
-}
-
-/* Whether one of 16 half bytes is 15. */
-static inline int holds_marks(uint64_t halves)
-{
-    const uint64_t pairs = halves & halves >> 1;
-    return (pairs & pairs >> 2 & 0x1111111111111111ull) != 0;
-}
 
 /* Codes of four bytes, which have no predictor: band after band, the lowest bytes of each first. */
 static int wide_codes(const photon_info *info, const uint8_t *body, size_t bytes, uint32_t *codes)
@@ -647,25 +913,14 @@ static const uint8_t *take(reader *in, uint64_t bytes)
     return at;
 }
 
-typedef struct { uint8_t *at; size_t left; } arena;
-
-static void *give(arena *memory, uint64_t bytes)
-{
-    bytes = aligned(bytes);
-    if (bytes > memory->left) return NULL;
-    void *at = memory->at;
-    memory->at += bytes;
-    memory->left -= (size_t)bytes;
-    return at;
-}
-
-static int decode_codes(const photon_info *info, const uint8_t *body, size_t bytes, arena *memory, uint16_t *codes)
+/* Decode codes of one or two bytes, band after band. */
+static int decode_codes(const photon_info *info, const uint8_t *body, size_t bytes, arena *memory, canvas *c)
 {
     const grid_of g = grid_of_chunk(info);
     const uint32_t levels = info->levels, width = info->width;
     const int packed = info->body == 1, coded = info->body == 2;
     reader in = {body, bytes};
-    uint16_t *residuals = give(memory, 2 * g.band);
+    uint16_t *residuals = give(memory, 2 * g.band), *codes = give(memory, 2 * g.band_rows * g.columns);
     int32_t *planes[3];
     for (int i = 0; i < 3; ++i) planes[i] = give(memory, plane_bytes(&g));
     uint64_t *ends = give(memory, 8 * 256 * 2), *next = ends ? ends + 256 : NULL;
@@ -673,7 +928,7 @@ static int decode_codes(const photon_info *info, const uint8_t *body, size_t byt
     slot *slots = give(memory, SLOT_BYTES), *kind_slots = give(memory, SLOT_BYTES);
     uint8_t *ranks = give(memory, 256 * 256);
     uint32_t *sums = give(memory, 8 * g.columns);
-    if (!residuals || !planes[2] || !ends || !frame_weights || !slots || !kind_slots || !ranks || !sums)
+    if (!residuals || !codes || !planes[2] || !ends || !frame_weights || !slots || !kind_slots || !ranks || !sums)
         return PHOTON_MEMORY;
     if (info->predictor == MOVING) {
         const uint64_t count = 16 * g.frames;
@@ -705,6 +960,7 @@ static int decode_codes(const photon_info *info, const uint8_t *body, size_t byt
         }
         if (escaped > in.left || !(escapes = take(&in, width * escaped))) return PHOTON_DAMAGED;
     }
+    halves half = {NULL, escape_counts, escapes, 0, 0, width, residuals};
     for (uint64_t n = 0; n < g.bands; ++n) {
         const uint64_t rows = n + 1 < g.bands ? g.band_rows : g.rows - n * g.band_rows;
         const uint64_t samples = g.frames * rows * g.columns;
@@ -715,24 +971,9 @@ static int decode_codes(const photon_info *info, const uint8_t *body, size_t byt
                 return PHOTON_DAMAGED;
         } else if (packed) {
             const uint8_t *data = take(&main, (samples + 1) / 2);
-            for (uint64_t first = 0; first < samples; first += SEGMENT) {
-                const uint64_t stop = first + SEGMENT < samples ? first + SEGMENT : samples;
-                uint64_t mine = photon_u32(escape_counts);
-                escape_counts += 4;
-                const uint64_t marks = count_marks(data + first / 2, (size_t)(stop - first));
-                unpack_halves(data + first / 2, (size_t)(stop - first), residuals + first);
-                if (marks != mine) return PHOTON_DAMAGED;
-                for (uint64_t i = first; mine; i += 16) {
-                    if (stop - i >= 16 && !holds_marks(photon_u64(data + i / 2))) continue;
-                    for (uint64_t k = i; k < i + 16 && k < stop; ++k)
-                        if (residuals[k] == 15) {
-                            residuals[k] = (uint16_t)(15 + (width == 1 ? *escapes : photon_u16(escapes)));
-                            escapes += width;
-                            --mine;
-                        }
-                }
-            }
             if (samples % 2 && data[samples / 2] >> 4) return PHOTON_DAMAGED;
+            half.data = data, half.samples = samples, half.done = 0;
+            if (levels && unpack_until(&half, samples)) return PHOTON_DAMAGED; /* sorted: in no order of frames */
         } else {
             const uint8_t *data = take(&in, width * samples);
             if (!data) return PHOTON_DAMAGED;
@@ -750,167 +991,26 @@ static int decode_codes(const photon_info *info, const uint8_t *body, size_t byt
             }
             if (!coded && total != samples) return PHOTON_DAMAGED;
         }
-        uint16_t *to = codes + n * g.band_rows * g.columns;
-        const size_t stride = (size_t)(g.rows * g.columns);
-        if (info->predictor == NONE) {
-            for (uint64_t t = 0; t < g.frames; ++t)
-                memcpy(to + t * stride, residuals + t * rows * g.columns, 2 * (size_t)(rows * g.columns));
-            continue;
-        }
         band b = {info, (size_t)g.frames, (size_t)rows, (size_t)g.columns, residuals, levels ? next : NULL, ends,
-                  frame_weights, planes[0], planes[1], planes[2], sums, to, stride};
+                  frame_weights, planes[0], planes[1], planes[2], sums, codes, packed ? &half : NULL, c,
+                  n * g.band_rows * g.columns, g.rows * g.columns};
         const int status = restore_band(&b);
         if (status) return status;
     }
     return in.left ? PHOTON_DAMAGED : PHOTON_OK;
 }
 
-/* ---- from codes to the output ---- */
-
-static inline uint32_t hashed(uint32_t code, uint32_t index)
+int photon_memory(const photon_info *info, enum photon_output output, size_t *memory_bytes)
 {
-    uint32_t h = code + index * 0x9E3779B1u;
-    h ^= h >> 16;
-    h *= 0x7FEB352Du;
-    return h ^ h >> 15;
-}
-
-static inline uint32_t phase_of(uint32_t index, uint32_t seed)
-{
-    uint32_t h = index * 0x9E3779B1u + seed;
-    h ^= h >> 16;
-    h *= 0x7FEB352Du;
-    h ^= h >> 15;
-    h *= 0x846CA68Bu;
-    h ^= h >> 16;
-    return h >> 28;
-}
-
-typedef struct { const uint16_t *narrow; const uint32_t *wide; uint64_t count; } code_array; /* one of the two */
-
-static inline uint32_t code_at(const code_array *codes, uint64_t i)
-{
-    return codes->narrow ? codes->narrow[i] : codes->wide[i];
-}
-
-#define BATCH 4096
-
-VECTORIZED
-static void checksum_of(const code_array *codes, uint64_t *sum, uint32_t *top)
-{
-    *sum = 0;
-    *top = 0;
-    for (uint64_t first = 0; first < codes->count; first += BATCH) {
-        const uint32_t count = codes->count - first < BATCH ? (uint32_t)(codes->count - first) : BATCH;
-        uint64_t part = 0;
-        uint32_t most = 0;
-        if (codes->narrow)
-            for (uint32_t i = 0; i < count; ++i) {
-                const uint32_t code = codes->narrow[first + i];
-                part += hashed(code, (uint32_t)first + i);
-                most = code > most ? code : most;
-            }
-        else
-            for (uint32_t i = 0; i < count; ++i) {
-                const uint32_t code = codes->wide[first + i];
-                part += hashed(code, (uint32_t)first + i);
-                most = code > most ? code : most;
-            }
-        *sum += part;
-        *top = most > *top ? most : *top;
-    }
-}
-
-VECTORIZED
-static void phases_of(uint32_t first, uint32_t seed, uint32_t row, uint32_t count, uint32_t *restrict out)
-{
-    for (uint32_t i = 0; i < count; ++i) out[i] = phase_of(first + i, seed) * row;
-}
-
-/* Rows of a table are 8 bytes an entry apart, whatever the type. */
-#define LOOK_UP(Type)                                                                                        \
-    do {                                                                                                     \
-        const Type *entries = (const Type *)table;                                                           \
-        Type *to = (Type *)out + first;                                                                      \
-        const uint32_t row = (uint32_t)(8 / sizeof(Type)) * (info->top + 1);                                 \
-        if (rows > 1) phases_of((uint32_t)first, info->seed, row, count, offsets);                           \
-        if (codes->narrow)                                                                                   \
-            for (uint32_t i = 0; i < count; ++i) to[i] = entries[offsets[i] + codes->narrow[first + i]];     \
-        else                                                                                                 \
-            for (uint32_t i = 0; i < count; ++i) to[i] = entries[offsets[i] + codes->wide[first + i]];       \
-    } while (0)
-
-/* Two counts of two bytes at once: entry c + 256*d of `pairs` is what codes c and d decode to. */
-static void look_up_pairs(const photon_info *info, const code_array *codes, const uint8_t *table, uint32_t *pairs,
-                          uint8_t *out)
-{
-    const uint16_t *entries = (const uint16_t *)table;
-    for (uint32_t d = 0; d <= info->top; ++d)
-        for (uint32_t c = 0; c <= info->top; ++c) pairs[256 * d + c] = entries[c] | (uint32_t)entries[d] << 16;
-    const uint16_t *from = codes->narrow;
-    uint64_t i = 0;
-    for (; i + 4 <= codes->count; i += 4) {
-        uint64_t four;
-        memcpy(&four, from + i, 8);
-        four |= four >> 8; /* bytes 0 and 1, 4 and 5 are the codes */
-        const uint64_t two[1] = {pairs[four & 0xFFFF] | (uint64_t)pairs[four >> 32 & 0xFFFF] << 32};
-        memcpy(out + 2 * i, two, 8);
-    }
-    for (; i < codes->count; ++i) memcpy(out + 2 * i, entries + from[i], 2);
-}
-
-static void look_up(const photon_info *info, const code_array *codes, const uint8_t *table, uint32_t rows, void *out)
-{
-    uint32_t offsets[BATCH] = {0};
-    for (uint64_t first = 0; first < codes->count; first += BATCH) {
-        const uint32_t count = codes->count - first < BATCH ? (uint32_t)(codes->count - first) : BATCH;
-        switch (info->itemsize) {
-        case 1: LOOK_UP(uint8_t); break;
-        case 2: LOOK_UP(uint16_t); break;
-        case 4: LOOK_UP(uint32_t); break;
-        default: LOOK_UP(uint64_t);
-        }
-    }
-}
-
-static double value_at(const photon_info *info, const void *values, uint64_t i)
-{
-    switch (info->dtype) {
-    case PHOTON_INT8: return ((const int8_t *)values)[i];
-    case PHOTON_UINT8: return ((const uint8_t *)values)[i];
-    case PHOTON_INT16: return ((const int16_t *)values)[i];
-    case PHOTON_UINT16: return ((const uint16_t *)values)[i];
-    case PHOTON_INT32: return ((const int32_t *)values)[i];
-    case PHOTON_UINT32: return ((const uint32_t *)values)[i];
-    case PHOTON_INT64: return (double)((const int64_t *)values)[i];
-    case PHOTON_UINT64: return (double)((const uint64_t *)values)[i];
-    case PHOTON_FLOAT32: return ((const float *)values)[i];
-    default: return ((const double *)values)[i];
-    }
-}
-
-/* Values whose bytes lie plane after plane. */
-static void join_planes(const uint8_t *body, uint64_t count, uint32_t width, uint8_t *out)
-{
-    for (uint32_t plane = 0; plane < width; ++plane)
-        for (uint64_t i = 0; i < count; ++i) out[i * width + plane] = body[plane * count + i];
-}
-
-static int exact_values(const photon_info *info, const code_array *codes, enum photon_output output, void *out)
-{
-    const uint8_t bytes = (uint8_t)info->itemsize;
-    int64_t known = INT64_MIN, code = 0;
-    for (uint64_t i = 0; i < codes->count; ++i) {
-        const int64_t value = (int64_t)((uint64_t)info->base + code_at(codes, i));
-        if (output == PHOTON_COUNTS) {
-            memcpy((uint8_t *)out + i * bytes, &value, bytes);
-            continue;
-        }
-        if (value != known && photon_code_of(info, (double)value, &code)) return PHOTON_LIMIT;
-        known = value;
-        ((double *)out)[i] = (double)code * info->step;
-    }
-    return PHOTON_OK;
+    const grid_of g = grid_of_chunk(info);
+    const uint64_t count = g.frames * g.rows * g.columns;
+    const uint64_t each = info->exact == 2 ? info->itemsize : info->width == 4 ? 4 : 2; /* a value, or a code */
+    uint64_t bytes = draws_at_once(info, output, count) ? 0 : aligned(each * count);
+    bytes += aligned(2 * g.band) + aligned(2 * g.band_rows * g.columns) + 3 * aligned(plane_bytes(&g));
+    bytes += aligned(8 * 256 * 2) + aligned(64 * g.frames) + 2 * aligned(SLOT_BYTES) + aligned(256 * 256) + aligned(8 * g.columns);
+    if (output == PHOTON_COUNTS && info->exact == 0) bytes += aligned(photon_table_bytes(info)) + aligned(pairs_bytes(info));
+    *memory_bytes = (size_t)(bytes + 64);
+    return bytes + 64 > SIZE_MAX ? PHOTON_LIMIT : PHOTON_OK; /* sizes are of 32 bits in WebAssembly */
 }
 
 int photon_decode(const uint8_t *payload, size_t bytes, enum photon_output output, void *out, size_t out_bytes,
@@ -938,47 +1038,24 @@ int photon_decode(const uint8_t *payload, size_t bytes, enum photon_output outpu
                 ((double *)out)[i] = photon_stabilize(info, value_at(info, values, i));
         return PHOTON_OK;
     }
-    const int wide = info->width == 4;
-    void *memory_of_codes = give(&arena_of, (wide ? 4 : 2) * count);
-    if (!memory_of_codes) return PHOTON_MEMORY;
-    const code_array codes = {wide ? NULL : memory_of_codes, wide ? memory_of_codes : NULL, count};
-    status = wide ? wide_codes(info, body, body_bytes, memory_of_codes)
-                  : decode_codes(info, body, body_bytes, &arena_of, memory_of_codes);
-    if (status) return status;
-    uint64_t sum;
-    uint32_t top;
-    checksum_of(&codes, &sum, &top);
-    if (sum != info->checksum) return PHOTON_CHECKSUM;
-    if (top > info->top) return PHOTON_DAMAGED; /* chunks of dithered channels may state more */
-    if (info->exact) return exact_values(info, &codes, output, out);
-    if (output == PHOTON_STABILIZED) {
-        const int clipped = info->low != INT64_MIN || info->high != INT64_MIN;
-        photon_ends ends[16];
-        photon_lattice lattice;
-        if ((clipped && photon_find_ends(info, ends)) || photon_find_lattice(info, &lattice)) return PHOTON_LIMIT;
-        for (uint64_t i = 0; i < count; ++i) {
-            const uint32_t phase = info->phases > 1 ? phase_of((uint32_t)i, info->seed) : 0;
-            const int64_t own = info->base + (int64_t)code_at(&codes, i);
-            const photon_ends *end = &ends[phase];
-            double code = (double)(clipped ? photon_uncut(info, end, own) : own);
-            if (info->phases > 1) code += (2.0 * phase + 1.0 - 16.0) / 32.0;
-            ((double *)out)[i] = info->peaks && (int64_t)code < lattice.code
-                                     ? photon_stabilize(info, photon_lattice_point(info, &lattice, (int64_t)code))
-                                     : code * info->step;
-            if (info->low != INT64_MIN && own == end->low - 1) ((double *)out)[i] = end->low_label;
-            if (info->high != INT64_MIN && own == end->high + 1) ((double *)out)[i] = end->high_label;
-        }
-        return PHOTON_OK;
+    canvas c = {info, output, out, NULL, 0, NULL, NULL, 0, 0};
+    code_array codes = {NULL, NULL, count};
+    const int at_once = draws_at_once(info, output, count);
+    if (info->width == 4) {
+        uint32_t *wide = give(&arena_of, 4 * count);
+        if (!wide) return PHOTON_MEMORY;
+        if ((status = wide_codes(info, body, body_bytes, wide))) return status;
+        codes.wide = wide;
+        add_checksum(&codes, 0, &c.sum, &c.top);
+    } else {
+        if (!at_once && !(c.kept = give(&arena_of, 2 * count))) return PHOTON_MEMORY;
+        if (at_once && (status = make_tables(&c, &arena_of, count))) return status;
+        if ((status = decode_codes(info, body, body_bytes, &arena_of, &c))) return status;
+        codes.narrow = c.kept;
     }
-    const uint8_t *table;
-    uint32_t rows;
-    void *tables = give(&arena_of, photon_table_bytes(info));
-    if (!tables) return PHOTON_MEMORY;
-    if ((status = photon_tables(info, tables, &table, &rows))) return status;
-    uint32_t *pairs = rows == 1 && pairs_bytes(info) && count >= ((uint64_t)info->top + 1) * (info->top + 1)
-                          ? give(&arena_of, pairs_bytes(info))
-                          : NULL;
-    if (pairs) look_up_pairs(info, &codes, table, pairs, out);
-    else look_up(info, &codes, table, rows, out);
-    return PHOTON_OK;
+    if (c.sum != info->checksum) return PHOTON_CHECKSUM;
+    if (c.top > info->top) return PHOTON_DAMAGED; /* chunks of dithered channels may state more */
+    if (at_once) return PHOTON_OK;
+    if ((status = make_tables(&c, &arena_of, count))) return status;
+    return draw(&c, &codes, 0);
 }
