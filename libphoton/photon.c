@@ -41,6 +41,8 @@ uint32_t photon_crc32(uint32_t crc, const uint8_t *data, size_t bytes)
 
 /* On x86-64, GCC makes versions for AVX2 and AVX-512 as well and chooses when the library is loaded. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && !defined(PHOTON_PLAIN)
+#include <immintrin.h>
+#define PERMUTES
 #define VECTORIZED __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
 #define VECTORIZED
@@ -373,6 +375,7 @@ typedef struct {
     void *out;
     const uint8_t *table; /* of counts, and how many rows it has */
     uint32_t rows, *pairs;
+    int permuted; /* whether the table fits into registers */
     uint16_t *kept; /* codes that wait until all are there */
     uint64_t sum;
     uint32_t top;
@@ -466,6 +469,67 @@ static void look_up_pairs(const canvas *c, const code_array *codes, uint64_t beg
     for (; i < codes->count; ++i) memcpy(out + 2 * i, entries + from[i], 2);
 }
 
+/* Look up as many counts of two bytes as whole vectors hold; return how many. */
+#ifdef PERMUTES
+#define PERMUTED_CODES 128u
+
+__attribute__((target("arch=x86-64-v4")))
+static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    uint16_t entries[PERMUTED_CODES] = {0};
+    memcpy(entries, c->table, 2 * ((size_t)c->info->top + 1));
+    const __m512i a = _mm512_loadu_si512(entries), b = _mm512_loadu_si512(entries + 32),
+                  d = _mm512_loadu_si512(entries + 64), e = _mm512_loadu_si512(entries + 96);
+    const int more = c->info->top >= 64;
+    uint16_t *out = (uint16_t *)c->out + begin;
+    uint64_t i = 0;
+    for (; i + 32 <= codes->count; i += 32) {
+        const __m512i code = _mm512_loadu_si512(codes->narrow + i);
+        __m512i count = _mm512_permutex2var_epi16(a, code, b);
+        if (more)
+            count = _mm512_mask_blend_epi16(_mm512_test_epi16_mask(code, _mm512_set1_epi16(64)), count,
+                                            _mm512_permutex2var_epi16(d, code, e));
+        _mm512_storeu_si512(out + i, count);
+    }
+    return i;
+}
+
+static int permutes(void) { return __builtin_cpu_supports("avx512bw"); }
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define PERMUTED_CODES 32u
+
+static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    uint8_t low[PERMUTED_CODES] = {0}, high[PERMUTED_CODES] = {0};
+    for (uint32_t i = 0; i <= c->info->top; ++i) low[i] = c->table[2 * i], high[i] = c->table[2 * i + 1];
+    const v128_t a = wasm_v128_load(low), b = wasm_v128_load(low + 16), d = wasm_v128_load(high),
+                 e = wasm_v128_load(high + 16);
+    uint16_t *out = (uint16_t *)c->out + begin;
+    uint64_t i = 0;
+    for (; i + 16 <= codes->count; i += 16) {
+        const v128_t code = wasm_u8x16_narrow_i16x8(wasm_v128_load(codes->narrow + i), wasm_v128_load(codes->narrow + i + 8));
+        const v128_t less = wasm_i8x16_sub(code, wasm_i8x16_splat(16)); /* codes below 16 get too large: they give 0 */
+        const v128_t l = wasm_v128_or(wasm_i8x16_swizzle(a, code), wasm_i8x16_swizzle(b, less));
+        const v128_t h = wasm_v128_or(wasm_i8x16_swizzle(d, code), wasm_i8x16_swizzle(e, less));
+        wasm_v128_store(out + i, wasm_i8x16_shuffle(l, h, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+        wasm_v128_store(out + i + 8, wasm_i8x16_shuffle(l, h, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+    }
+    return i;
+}
+
+static int permutes(void) { return 1; }
+#else
+#define PERMUTED_CODES 0u
+
+static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    return (void)c, (void)codes, (void)begin, 0;
+}
+
+static int permutes(void) { return 0; }
+#endif
+
 static double value_at(const photon_info *info, const void *values, uint64_t i)
 {
     switch (info->dtype) {
@@ -545,7 +609,8 @@ static int make_tables(canvas *c, arena *memory, uint64_t count)
     const int status = photon_tables(info, tables, &c->table, &c->rows);
     if (status || c->rows != 1 || !pairs_bytes(info) || count < ((uint64_t)info->top + 1) * (info->top + 1)) return status;
     if (!(c->pairs = give(memory, pairs_bytes(info)))) return PHOTON_MEMORY;
-    make_pairs(c);
+    make_pairs(c); /* also for what is left of permuted ones */
+    c->permuted = info->top + 1 <= PERMUTED_CODES && permutes();
     return PHOTON_OK;
 }
 
@@ -553,7 +618,11 @@ static int draw(const canvas *c, const code_array *codes, uint64_t begin)
 {
     if (c->info->exact) return exact_values(c, codes, begin);
     if (c->output == PHOTON_STABILIZED) return stabilized_values(c, codes);
-    if (c->pairs) look_up_pairs(c, codes, begin);
+    if (c->pairs && c->permuted) {
+        const uint64_t done = look_up_permuted(c, codes, begin);
+        const code_array rest = {codes->narrow + done, NULL, codes->count - done};
+        look_up_pairs(c, &rest, begin + done);
+    } else if (c->pairs) look_up_pairs(c, codes, begin);
     else look_up(c, codes, begin);
     return PHOTON_OK;
 }
@@ -573,46 +642,61 @@ VECTORIZED
 static void unpack_halves(const uint8_t *restrict data, size_t count, uint16_t *restrict out)
 {
     for (size_t i = 0; i < count / 2; ++i) {
-        out[2 * i] = data[i] & 15;
-        out[2 * i + 1] = data[i] >> 4;
+        const uint32_t two = (data[i] | (uint32_t)data[i] << 12) & 0x000F000Fu;
+        memcpy(out + 2 * i, &two, 4);
     }
     if (count % 2) out[count - 1] = data[count / 2] & 15;
 }
 
-/* Whether one of 16 half bytes is 15: so many residuals have an escape. */
-static inline int holds_marks(uint64_t halves)
+/* Bit 0 of every half byte that is 15, of 16: the residual has an escape. */
+static inline uint64_t marks_of(const uint8_t *halves)
 {
-    const uint64_t pairs = halves & halves >> 1;
-    return (pairs & pairs >> 2 & 0x1111111111111111ull) != 0;
+    const uint64_t pairs = photon_u64(halves) & photon_u64(halves) >> 1;
+    return pairs & pairs >> 2 & 0x1111111111111111ull;
 }
 
-/* Packed residuals of a band, of which `done` are unpacked. */
+#define PIECE 4096u /* residuals, or codes, that stay in the fastest cache */
+
+_Static_assert(SEGMENT % PIECE == 0 && PIECE % 64 == 0, "segments of whole pieces");
+
+/* Packed residuals of a band, of which `done` are unpacked, and the escapes that are left to their segment. */
 typedef struct {
     const uint8_t *data, *escape_counts, *escapes;
     uint64_t samples, done;
-    uint32_t width;
+    uint32_t width, left;
     uint16_t *residuals;
 } halves;
 
-/* Unpack segments until residual `end` (exclusive) is there. */
+/* Unpack pieces until residual `end` (exclusive) is there. */
 static int unpack_until(halves *h, uint64_t end)
 {
     while (h->done < end) {
-        const uint64_t first = h->done, stop = first + SEGMENT < h->samples ? first + SEGMENT : h->samples;
-        uint32_t escapes = photon_u32(h->escape_counts);
-        h->escape_counts += 4;
-        unpack_halves(h->data + first / 2, (size_t)(stop - first), h->residuals + first);
-        for (uint64_t i = first; i < stop; i += 16) {
-            if (stop - i >= 16 && !holds_marks(photon_u64(h->data + i / 2))) continue;
-            for (uint64_t k = i; k < i + 16 && k < stop; ++k) {
-                if (h->residuals[k] != 15) continue;
-                if (!escapes--) return PHOTON_DAMAGED;
-                h->residuals[k] = (uint16_t)(15 + (h->width == 1 ? *h->escapes : photon_u16(h->escapes)));
+        uint64_t i = h->done;
+        const uint64_t stop = i + PIECE < h->samples ? i + PIECE : h->samples;
+        if (i % SEGMENT == 0) {
+            h->left = photon_u32(h->escape_counts);
+            h->escape_counts += 4;
+        }
+        unpack_halves(h->data + i / 2, (size_t)(stop - i), h->residuals + i);
+        for (; i < stop; i += 16) {
+            const uint8_t *at = h->data + i / 2;
+            if (stop - i >= 64 && !(marks_of(at) | marks_of(at + 8) | marks_of(at + 16) | marks_of(at + 24))) {
+                i += 48;
+                continue;
+            }
+            uint64_t marks = 0;
+            if (stop - i >= 16) marks = marks_of(at);
+            else
+                for (uint64_t k = i; k < stop; ++k) marks |= (uint64_t)(h->residuals[k] == 15) << 4 * (k - i);
+            for (; marks; marks &= marks - 1) {
+                uint16_t *residual = &h->residuals[i + (uint64_t)__builtin_ctzll(marks) / 4];
+                if (!h->left--) return PHOTON_DAMAGED;
+                *residual = (uint16_t)(15 + (h->width == 1 ? *h->escapes : photon_u16(h->escapes)));
                 h->escapes += h->width;
             }
         }
-        if (escapes) return PHOTON_DAMAGED;
         h->done = stop;
+        if (h->left && (stop == h->samples || stop % SEGMENT == 0)) return PHOTON_DAMAGED;
     }
     return PHOTON_OK;
 }
@@ -739,15 +823,15 @@ DEFINE_ROW(row_of_32, uint32_t)
 DEFINE_ROW(row_of_64, uint64_t)
 
 /* Codes of a row by predictor past, which needs no neighbour of this frame: opposite neighbours share a weight. */
-#define DEFINE_PAST_ROW(Name, Number, Signed)                                                                \
+#define DEFINE_PAST_ROW(Name, Number, Signed, Sides)                                                         \
     VECTORIZED                                                                                               \
     static void Name(const int32_t *k, const int32_t *restrict m, const int32_t *restrict p,                 \
                      const uint16_t *restrict residuals, size_t columns, size_t width, uint32_t mask,        \
                      uint16_t *restrict codes)                                                               \
     {                                                                                                        \
-        const int32_t *mu = m - width, *md = m + width, *pu = p - width, *pd = p + width;                    \
+        const int32_t *mu = m - width, *md = m + width;                                                      \
         const Number k0 = (Number)k[0], k1 = (Number)k[1], k3 = (Number)k[3], k5 = (Number)k[5],             \
-                     k9 = (Number)k[9], k10 = (Number)k[10];                                                 \
+                     k9 = (Number)k[9];                                                                      \
         const Number constant = (Number)k[15] * 128u + (1u << 14);                                           \
         for (size_t c = 0; c < columns; ++c) {                                                               \
             const ptrdiff_t i = (ptrdiff_t)c;                                                                \
@@ -755,13 +839,16 @@ DEFINE_ROW(row_of_64, uint64_t)
                 constant + k0 * (Number)m[i] + k1 * ((Number)mu[i] + (Number)md[i]) +                        \
                 k3 * ((Number)m[i - 1] + (Number)m[i + 1]) +                                                 \
                 k5 * ((Number)mu[i - 1] + (Number)mu[i + 1] + (Number)md[i - 1] + (Number)md[i + 1]) +       \
-                k9 * (Number)p[i] +                                                                          \
-                k10 * ((Number)pu[i] + (Number)pd[i] + (Number)p[i - 1] + (Number)p[i + 1]);                 \
+                k9 * (Number)p[i] + Sides;                                                                   \
             codes[c] = (uint16_t)(((uint32_t)((Signed)sum >> 15) + (uint32_t)unfold(residuals[c])) & mask);  \
         }                                                                                                    \
     }
-DEFINE_PAST_ROW(past_row_32, uint32_t, int32_t)
-DEFINE_PAST_ROW(past_row_64, uint64_t, int64_t)
+#define SIDES(Number)                                                                                        \
+    (Number)k[10] * ((Number)p[i - (ptrdiff_t)width] + (Number)p[i + (ptrdiff_t)width] + (Number)p[i - 1] +  \
+                     (Number)p[i + 1])
+DEFINE_PAST_ROW(past_row_32, uint32_t, int32_t, SIDES(uint32_t))
+DEFINE_PAST_ROW(past_row_64, uint64_t, int64_t, SIDES(uint64_t))
+DEFINE_PAST_ROW(past_row_without_sides, uint32_t, int32_t, 0) /* their weight is often 0 */
 
 /* Codes of a row from its sums, one after another, with residuals in the order of the samples or sorted by level. */
 #define DEFINE_CODES(Bits, Number, Signed)                                                                   \
@@ -810,18 +897,26 @@ static void weights_of(const band *b, size_t t, int32_t *k)
     memcpy(k, own, 64);
 }
 
-/* Restore frame `t` by predictor mean. */
-static void restore_mean_frame(band *b, size_t t, uint32_t rate, uint32_t mask)
+/* Restore and draw frame `t` by predictor mean, or none, piece after piece. */
+static int restore_pixels(band *b, size_t t, uint32_t rate, uint32_t mask)
 {
     const size_t pixels = b->rows * b->columns;
-    const uint16_t *from = b->residuals + t * pixels;
     const uint32_t first = ((uint32_t)(b->info->weights[0][10] >> 8) << 7) + 64u;
     const uint32_t start = (uint32_t)((int32_t)first >> 7);
-    if (mask == 0xFF && b->info->rate < 128) {
-        if (t) restore_mean_of_bytes(from, pixels, (int16_t)(rate << 8), (int16_t *)b->mean, b->codes);
-        else first_mean_of_bytes(from, pixels, (uint16_t)(start & 0xFF), (int16_t *)b->mean, b->codes);
-    } else if (t) restore_mean(from, pixels, rate, mask, b->mean, b->codes);
-    else first_mean(from, pixels, start, mask, b->mean, b->codes);
+    for (size_t i = 0; i < pixels; i += PIECE) {
+        const size_t count = pixels - i < PIECE ? pixels - i : PIECE;
+        const uint16_t *from = b->residuals + t * pixels + i, *codes = b->codes;
+        if (b->packed && unpack_until(b->packed, t * pixels + i + count)) return PHOTON_DAMAGED;
+        if (b->info->predictor == NONE) codes = from;
+        else if (mask == 0xFF && b->info->rate < 128) {
+            int16_t *mean = (int16_t *)b->mean + i;
+            if (t) restore_mean_of_bytes(from, count, (int16_t)(rate << 8), mean, b->codes);
+            else first_mean_of_bytes(from, count, (uint16_t)(start & 0xFF), mean, b->codes);
+        } else if (t) restore_mean(from, count, rate, mask, b->mean + i, b->codes);
+        else first_mean(from, count, start, mask, b->mean + i, b->codes);
+        take_codes(b->canvas, codes, b->first + t * b->stride + i, count);
+    }
+    return PHOTON_OK;
 }
 
 /* Restore frame `t` by a predictor that knows neighbours. */
@@ -840,7 +935,8 @@ static int restore_frame(band *b, size_t t, uint32_t rate, uint32_t mask)
         const uint16_t *from = b->residuals + (t * b->rows + r) * b->columns;
         uint16_t *codes = b->codes + r * b->columns;
         if (info->predictor == PAST) {
-            if (narrow) past_row_32(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
+            if (narrow && !k[10]) past_row_without_sides(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
+            else if (narrow) past_row_32(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
             else past_row_64(k, b->mean + at, b->previous + at, from, b->columns, w, mask, codes);
             continue;
         }
@@ -872,11 +968,13 @@ static int restore_band(band *b)
     memset(b->previous, 0, 4 * plane);
     for (size_t t = 0; t < b->frames; ++t) {
         const uint32_t early = (uint32_t)(128 / (t + 1)), rate = early > info->rate ? early : info->rate;
-        if (b->packed && unpack_until(b->packed, (t + 1) * pixels)) return PHOTON_DAMAGED;
-        const uint16_t *codes = info->predictor == NONE ? b->residuals + t * pixels : b->codes;
-        if (info->predictor == MEAN) restore_mean_frame(b, t, rate, mask);
-        else if (info->predictor != NONE && restore_frame(b, t, rate, mask)) return PHOTON_DAMAGED;
-        take_codes(b->canvas, codes, b->first + t * b->stride, pixels);
+        if (info->predictor <= MEAN) {
+            if (restore_pixels(b, t, rate, mask)) return PHOTON_DAMAGED;
+            continue;
+        }
+        if ((b->packed && unpack_until(b->packed, (t + 1) * pixels)) || restore_frame(b, t, rate, mask))
+            return PHOTON_DAMAGED;
+        take_codes(b->canvas, b->codes, b->first + t * b->stride, pixels);
     }
     for (uint32_t level = 0; b->next && level < info->levels; ++level)
         if (b->next[level] != b->ends[level]) return PHOTON_DAMAGED;
@@ -960,7 +1058,7 @@ static int decode_codes(const photon_info *info, const uint8_t *body, size_t byt
         }
         if (escaped > in.left || !(escapes = take(&in, width * escaped))) return PHOTON_DAMAGED;
     }
-    halves half = {NULL, escape_counts, escapes, 0, 0, width, residuals};
+    halves half = {NULL, escape_counts, escapes, 0, 0, width, 0, residuals};
     for (uint64_t n = 0; n < g.bands; ++n) {
         const uint64_t rows = n + 1 < g.bands ? g.band_rows : g.rows - n * g.band_rows;
         const uint64_t samples = g.frames * rows * g.columns;
@@ -1038,7 +1136,7 @@ int photon_decode(const uint8_t *payload, size_t bytes, enum photon_output outpu
                 ((double *)out)[i] = photon_stabilize(info, value_at(info, values, i));
         return PHOTON_OK;
     }
-    canvas c = {info, output, out, NULL, 0, NULL, NULL, 0, 0};
+    canvas c = {info, output, out, NULL, 0, NULL, 0, NULL, 0, 0};
     code_array codes = {NULL, NULL, count};
     const int at_once = draws_at_once(info, output, count);
     if (info->width == 4) {

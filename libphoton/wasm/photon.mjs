@@ -83,8 +83,8 @@ export class Photon {
       const bytes = samples * (stabilized ? 8 : view.getUint32(ITEM, true));
       const out = memory.take(bytes), scratch = memory.take(needed);
       memory.check(this.exports.photon_decode(input, length, Number(stabilized), out, bytes, scratch, needed));
-      const data = new Values(this.#bytes(out, bytes).slice().buffer);
-      return { data, shape, frames };
+      /* The slice of a buffer is several times as fast as that of an array of bytes. */
+      return { data: new Values(this.exports.memory.buffer.slice(out, out + bytes)), shape, frames };
     });
   }
 
