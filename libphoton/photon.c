@@ -472,26 +472,41 @@ static void look_up_pairs(const canvas *c, const code_array *codes, uint64_t beg
 /* Look up as many counts of two bytes as whole vectors hold; return how many. */
 #ifdef PERMUTES
 #define PERMUTED_CODES 128u
+#define STREAMED (1u << 21) /* so many counts do not stay in a cache: they need not be read into it first */
+
+typedef struct { __m512i part[4]; int both; } registers;
+
+__attribute__((target("arch=x86-64-v4")))
+static inline __m512i permuted(const registers *table, __m512i code)
+{
+    const __m512i count = _mm512_permutex2var_epi16(table->part[0], code, table->part[1]);
+    if (!table->both) return count;
+    return _mm512_mask_blend_epi16(_mm512_test_epi16_mask(code, _mm512_set1_epi16(64)), count,
+                                   _mm512_permutex2var_epi16(table->part[2], code, table->part[3]));
+}
 
 __attribute__((target("arch=x86-64-v4")))
 static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint64_t begin)
 {
-    uint16_t entries[PERMUTED_CODES] = {0};
+    uint16_t entries[PERMUTED_CODES] = {0}, *out = (uint16_t *)c->out + begin;
+    const uint16_t *from = codes->narrow;
+    registers table = {.both = c->info->top >= 64};
     memcpy(entries, c->table, 2 * ((size_t)c->info->top + 1));
-    const __m512i a = _mm512_loadu_si512(entries), b = _mm512_loadu_si512(entries + 32),
-                  d = _mm512_loadu_si512(entries + 64), e = _mm512_loadu_si512(entries + 96);
-    const int more = c->info->top >= 64;
-    uint16_t *out = (uint16_t *)c->out + begin;
-    uint64_t i = 0;
-    for (; i + 32 <= codes->count; i += 32) {
-        const __m512i code = _mm512_loadu_si512(codes->narrow + i);
-        __m512i count = _mm512_permutex2var_epi16(a, code, b);
-        if (more)
-            count = _mm512_mask_blend_epi16(_mm512_test_epi16_mask(code, _mm512_set1_epi16(64)), count,
-                                            _mm512_permutex2var_epi16(d, code, e));
-        _mm512_storeu_si512(out + i, count);
-    }
-    return i;
+    for (int k = 0; k < 4; ++k) table.part[k] = _mm512_loadu_si512(entries + 32 * k);
+    uint64_t i = (0 - (uintptr_t)out) % 64 / 2; /* stores that cross lines of the cache take twice as long */
+    if (i > codes->count) i = 0;
+    const __mmask32 head = (__mmask32)((1ull << i) - 1);
+    _mm512_mask_storeu_epi16(out, head, permuted(&table, _mm512_maskz_loadu_epi16(head, from)));
+    if (c->info->samples >= STREAMED && (uintptr_t)(out + i) % 64 == 0)
+        for (; i + 32 <= codes->count; i += 32)
+            _mm512_stream_si512((void *)(out + i), permuted(&table, _mm512_loadu_si512(from + i)));
+    else
+        for (; i + 32 <= codes->count; i += 32)
+            _mm512_storeu_si512(out + i, permuted(&table, _mm512_loadu_si512(from + i)));
+    _mm_sfence();
+    const __mmask32 tail = (__mmask32)((1ull << (codes->count - i)) - 1);
+    _mm512_mask_storeu_epi16(out + i, tail, permuted(&table, _mm512_maskz_loadu_epi16(tail, from + i)));
+    return codes->count;
 }
 
 static int permutes(void) { return __builtin_cpu_supports("avx512bw"); }

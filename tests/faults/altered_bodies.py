@@ -16,6 +16,7 @@ from unittest import mock
 import numba
 import numpy as np
 
+import photon_gpu as pg
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
@@ -23,7 +24,6 @@ from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.kernels import cpu_decode
-from tests.support.recordings import NOISE
 
 SHAPE = (4, 6, 10)
 CASES = [  # predictor, levels, coded, dtype, most photons: residuals that do not fit half a byte escape
@@ -86,7 +86,7 @@ def arguments(case: tuple[str, int, bool, str, int], seed: int) -> tuple[Any, ..
     name, levels, coded, dtype, photons = case
     values = np.random.default_rng(seed).poisson(photons, SHAPE).clip(0, np.iinfo(dtype).max).astype(dtype)
     predictor = Predictor(name=name, levels=levels, coded=coded)
-    encoding = Encoding(layout="compact", dtype=dtype, predictor=predictor, noise=NOISE)
+    encoding = Encoding(layout="compact", dtype=dtype, predictor=predictor, noise=pg.NoiseModel(gain=1.0))
     payload = coder.encode(values, SHAPE, encoding, get_backend("numba"), stages=Stages())
     seen: list[tuple[Any, ...]] = []
 
