@@ -200,7 +200,7 @@ def test_a_chunk_of_another_length_is_found_by_decoding(tmp_path, swap):
     pg.encode(movie(), folder, noise=NOISE, layout="compact", chunk_frames=4)
     without_manifest(folder)
     shutil.copy(folder / swap[0], folder / swap[1])
-    assert kinds(pg.verify(folder)) == [("altered", swap[1])]
+    assert kinds(pg.verify(folder)) == [("mismatched", swap[1])]
 
 
 def test_a_reader_does_not_complete_a_short_chunk_with_zeros(tmp_path):
