@@ -42,6 +42,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     from photon_gpu.engine.codec.predictors import mix
     from photon_gpu.engine.codec.residual_bands import SEGMENT
     from photon_gpu.kernels import cuda
+    from photon_gpu.kernels.zstd_huffman.cuda import encode_blosc, most_blosc_bytes
 
     n = frames * size * size
     rng = np.random.default_rng(0)
@@ -76,6 +77,8 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     cuda.count_levels(shaped, residuals, levels)
     first = np.cumsum(levels.get()) - levels.get()
     cuda.sort_levels(shaped, residuals, put(first), ordered)
+    blocks = (1 << 18, 1 << 15)  # bytes of a zstd frame, and of a block of its own Huffman codes
+    finished = empty(most_blosc_bytes(nibbles.size, *blocks), np.uint8)
     cases = [
         ("extent uint16", 2, lambda: cuda.extent(values, ends)),
         ("quantize_lut uint16 to uint8", 3, lambda: cuda.quantize_lut(values, lut, out8)),
@@ -104,6 +107,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
         ("unpack uint8", 1.5, lambda: cuda.unpack(nibbles, joined, begin, SEGMENT, back.reshape(-1))),
         ("count_levels uint8", 2, lambda: cuda.count_levels(shaped, residuals, levels)),
         ("sort_levels uint8", 5, lambda: cuda.sort_levels(shaped, residuals, put(first), ordered)),
+        ("encode_blosc of packed residuals", 1.5, lambda: encode_blosc(nibbles, *blocks, finished)),
     ]
     copied = empty(flat, np.uint16)
     copy_ms = milliseconds(cupy, lambda: copied.data.copy_from_device_async(values.data, values.nbytes))
