@@ -246,7 +246,7 @@ def save(path: Path, rows: list[dict[str, float]]) -> None:
 
 def draw(folder: Path) -> None:
     """Draw ``bias.png`` from ``bias_by_light.csv``."""
-    from photon_gpu.movie_figures import plot_bias, save_figure
+    from photon_gpu.plots import plot_bias, save_figure
 
     with (folder / BY_LIGHT).open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from photon_gpu.movie_figures import new_figure, save_figure, style_axes
+from photon_gpu.plots import new_figure, save_figure, style_axes
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 _OFFSETS = (

@@ -25,7 +25,7 @@ import photon_gpu as pg
 from benchmarks.cases import Case, corpus, simulated
 from benchmarks.contenders import anscombe_transform, bounded_contenders
 from photon_gpu.engine.model.noise import noise_floor_bits
-from photon_gpu.movie_figures import save_figure
+from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing
 
 STEPS = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)

@@ -11,8 +11,8 @@ import re
 import sys
 from typing import Any
 
-from photon_gpu.credentials import mask_error, masked_arguments
 from photon_gpu.logger import logger
+from photon_gpu.redact_credentials import mask_error, masked_arguments
 
 
 class PhotonError(Exception):

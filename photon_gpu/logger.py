@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from photon_gpu.credentials import without_credentials
+from photon_gpu.redact_credentials import without_credentials
 
 logger = logging.getLogger("photon_gpu")
 logger.addHandler(logging.NullHandler())

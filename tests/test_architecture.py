@@ -25,7 +25,7 @@ MOST_MODULES = 14
 # From the bottom up. A module imports from its own layer's folder and from the layers below;
 # folders that share a line are peers and do not import each other.
 LAYERS = [
-    ["credentials"],
+    ["redact_credentials"],
     ["logger"],
     ["errors", "progress_bar"],
     ["file_types"],
@@ -37,11 +37,11 @@ LAYERS = [
     ["engine.layouts"],
     ["engine"],
     ["recording"],
-    ["recording_file"],
+    ["source_metadata_zip"],
     ["encode_settings"],
     ["indexing"],
     ["plugins", "store", "sources"],
-    ["movie_figures"],
+    ["plots"],
     ["estimate", "reader"],
     ["interop"],
     ["check"],

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeAlias, runtime_checkable
 
 from photon_gpu import errors
-from photon_gpu.credentials import without_credentials
 from photon_gpu.progress_bar import ProgressBar
+from photon_gpu.redact_credentials import without_credentials
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

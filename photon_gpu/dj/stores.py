@@ -14,8 +14,8 @@ from typing import Any
 import fsspec
 from datajoint.storage_adapter import StorageAdapter
 
-from photon_gpu.credentials import remember
 from photon_gpu.errors import InvalidInputError, StoreUnavailableError
+from photon_gpu.redact_credentials import remember
 from photon_gpu.store.storage import Storage
 
 #: Storage classes of S3.

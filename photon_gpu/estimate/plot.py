@@ -10,7 +10,7 @@ import numpy as np
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.diagnostics import Estimated
-from photon_gpu.movie_figures import (
+from photon_gpu.plots import (
     BLUE,
     GREEN,
     INK,

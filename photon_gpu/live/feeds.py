@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu import file_types
-from photon_gpu.credentials import without_credentials
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
+from photon_gpu.redact_credentials import without_credentials
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import lost_note

@@ -11,9 +11,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.credentials import without_credentials
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
+from photon_gpu.redact_credentials import without_credentials
 from photon_gpu.sources.truncated import Truncation
 
 

@@ -13,10 +13,10 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
-from photon_gpu.credentials import remember
 from photon_gpu.encode_settings import location, options_of
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.file_types import SUFFIXES, described, foreign, type_of
+from photon_gpu.redact_credentials import remember
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.multifile.find import MovieFiles, find_files, is_list_of_paths

@@ -17,7 +17,7 @@ from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.recording import NOTHING, Document, Recording
-from photon_gpu.recording_file import NAME, unpack
+from photon_gpu.source_metadata_zip import NAME, unpack
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
-from photon_gpu.recording_file import LARGEST, NAME, pack, unpack
+from photon_gpu.source_metadata_zip import LARGEST, NAME, pack, unpack
 from photon_gpu.store import manifest
 from photon_gpu.store.storage import Storage
 

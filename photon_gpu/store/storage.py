@@ -11,7 +11,6 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from photon_gpu.credentials import remember, without_credentials
 from photon_gpu.encode_settings import location, options_of
 from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import (
@@ -21,6 +20,7 @@ from photon_gpu.errors import (
     PhotonError,
     StoreUnavailableError,
 )
+from photon_gpu.redact_credentials import remember, without_credentials
 from photon_gpu.store import durable
 
 # How s3fs reports a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.

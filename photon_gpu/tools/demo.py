@@ -367,7 +367,7 @@ def _store(
 
 
 def _draw(path: Path, raw: NDArray, movie: Movie, noise: NoiseModel, ratio: float) -> None:
-    from photon_gpu.movie_figures import plot_demo, save_figure
+    from photon_gpu.plots import plot_demo, save_figure
 
     frames = slice(0, _PICTURE_FRAMES)
     figure = plot_demo(

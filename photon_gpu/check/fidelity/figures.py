@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.figure_data import FidelityFacts, Pictures
 from photon_gpu.check.fidelity.property_verdicts import LIMITS
-from photon_gpu.movie_figures import (
+from photon_gpu.plots import (
     BLUE,
     GREEN,
     INK,

@@ -14,7 +14,7 @@ from photon_gpu.check.fidelity.html_page import page
 from photon_gpu.check.fidelity.property_verdicts import ReportLine, verdict
 from photon_gpu.check.warn_failed_checks import tally
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.movie_figures import save_figure
+from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
-from photon_gpu.credentials import without_credentials
 from photon_gpu.errors import RecordingError
 from photon_gpu.logger import logger
+from photon_gpu.redact_credentials import without_credentials
 
 Result = TypeVar("Result")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from photon_gpu.movie_figures import (
+from photon_gpu.plots import (
     BLUE,
     GREEN,
     INK,

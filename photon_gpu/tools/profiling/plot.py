@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from photon_gpu.movie_figures import BLUE, GREEN, INK, ORANGE, PALE, VERMILION, new_figure
+from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION, new_figure
 from photon_gpu.tools.profiling.preset_for_camera import cores_text
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ def profile(
             progress=tick,
         )
     if plot:
-        from photon_gpu.movie_figures import save_figure
+        from photon_gpu.plots import save_figure
         from photon_gpu.tools.profiling.plot import plot_profile
 
         save_figure(plot_profile(result), plot, dpi=150)

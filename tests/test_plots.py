@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from photon_gpu.engine.model.anscombe import anscombe, inverse_anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.movie_figures import plot_bias, plot_demo
+from photon_gpu.plots import plot_bias, plot_demo
 from photon_gpu.sources.simulated.movie import simulate
 
 STEP = 0.5
@@ -145,7 +145,7 @@ def test_biases_of_another_length_are_refused():
 
 def test_plotting_opens_no_window_and_leaves_pyplot_and_its_settings_alone(tmp_path):
     code = """
-import sys, photon_gpu.movie_figures as plots
+import sys, photon_gpu.plots as plots
 assert "matplotlib" not in sys.modules
 import matplotlib
 watched = [key for key in matplotlib.rcParams if key != "backend"]  # asking for it would load pyplot
