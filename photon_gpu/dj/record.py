@@ -14,7 +14,7 @@ from photon_gpu.dj.database_marks import mark_location
 from photon_gpu.dj.pending_row import PENDING_ROW, PendingRow
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.live.writer import LiveWriter
-from photon_gpu.store.movie_files import remove_own
+from photon_gpu.store.owned_files import remove_own
 
 
 def record(

@@ -22,7 +22,7 @@ from photon_gpu.live.spool.spool import Spool
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, alive, read_marker
-from photon_gpu.store.movie_files import remove_own, some
+from photon_gpu.store.owned_files import remove_own, some
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.auto_noise import KEY
 

@@ -14,9 +14,9 @@ from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.store import manifest
 from photon_gpu.store.durable import is_partial
-from photon_gpu.store.marker import MARKER
+from photon_gpu.store.in_progress_marker import MARKER
 from photon_gpu.store.metadata import ARRAY
-from photon_gpu.store.movie_files import own_names
+from photon_gpu.store.owned_files import own_names
 from photon_gpu.store.storage import Storage, store_errors
 
 

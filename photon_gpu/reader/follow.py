@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.reader.movie import Movie
-from photon_gpu.store.marker import MARKER
+from photon_gpu.store.in_progress_marker import MARKER
 from photon_gpu.store.movie_folder import read_description
 
 

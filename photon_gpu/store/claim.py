@@ -17,10 +17,18 @@ from photon_gpu.errors import PhotonError, StoreExistsError
 from photon_gpu.store import source_metadata
 from photon_gpu.store.destination import linked, missing_folders, remove_empty
 from photon_gpu.store.durable import sync_folder
-from photon_gpu.store.marker import MARKER, OWN_TOKENS, SUCCESSOR, alive, known_dead, read_marker, started
+from photon_gpu.store.in_progress_marker import (
+    MARKER,
+    OWN_TOKENS,
+    SUCCESSOR,
+    alive,
+    known_dead,
+    read_marker,
+    started,
+)
 from photon_gpu.store.metadata import ARRAY
-from photon_gpu.store.movie_files import decoder_of, own_names, remove_own, some
 from photon_gpu.store.overwrite import NEW, Replaceable, check_replaceable
+from photon_gpu.store.owned_files import decoder_of, own_names, remove_own, some
 from photon_gpu.store.storage import Storage
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from photon_gpu.errors import InvalidInputError, PhotonError, PhotonWarning, StoreExistsError
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.destination import remove_empty
-from photon_gpu.store.marker import MARKER, OWN_TOKENS, SUCCESSOR, alive, known_dead, read_marker
+from photon_gpu.store.in_progress_marker import MARKER, OWN_TOKENS, SUCCESSOR, alive, known_dead, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.store.movie_files import own_names, remove_own, some
+from photon_gpu.store.owned_files import own_names, remove_own, some
 from photon_gpu.store.storage import Storage
 
 NEW, OLD = "new", "old"

@@ -31,8 +31,8 @@ from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
-from photon_gpu.store.movie_files import DECODER, decoder_program
 from photon_gpu.store.ome_zarr.zarr2_view import in_container
+from photon_gpu.store.owned_files import DECODER, decoder_program
 from photon_gpu.store.source_metadata import with_recording
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise, ome_zarr_axes_and_shards

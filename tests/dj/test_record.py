@@ -25,7 +25,7 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedTypeError,
 )
-from photon_gpu.store.marker import MARKER
+from photon_gpu.store.in_progress_marker import MARKER
 from photon_gpu.store.storage import Storage
 from tests.support.dj_movies import RECORDING, check_rows, files, poisson
 from tests.support.dj_programs import run, table_code

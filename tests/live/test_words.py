@@ -20,7 +20,7 @@ from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.watch import WatchFeed
 from photon_gpu.recording import Document, Recording
 from photon_gpu.source_metadata_zip import unpack
-from photon_gpu.store.marker import MARKER
+from photon_gpu.store.in_progress_marker import MARKER
 from tests.support.source_files import make_movie, write_scanimage
 
 MOVIE = make_movie((24, 8, 10), dtype="uint16")

@@ -16,7 +16,7 @@ from photon_gpu.engine.runtime.process_alive import start_of
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import ARRAY, MARKER, Claim
-from photon_gpu.store.marker import alive
+from photon_gpu.store.in_progress_marker import alive
 from photon_gpu.store.ome_zarr.zarr2_view import movie_storage
 from photon_gpu.store.storage import Storage
 
@@ -202,7 +202,7 @@ def test_a_forked_process_says_when_it_started_itself():
     code = """
 import os, time
 from photon_gpu.engine.runtime.process_alive import start_of
-from photon_gpu.store.marker import started
+from photon_gpu.store.in_progress_marker import started
 assert started() == {"started": start_of(os.getpid())}
 time.sleep(0.05)
 if os.fork():

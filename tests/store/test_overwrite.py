@@ -21,7 +21,7 @@ from photon_gpu.reader.export import export
 from photon_gpu.store import durable, manifest, overwrite
 from photon_gpu.store.claim import ARRAY, MARKER, Claim
 from photon_gpu.store.metadata import ATTRIBUTES
-from photon_gpu.store.movie_files import own_names, remove_own
+from photon_gpu.store.owned_files import own_names, remove_own
 from photon_gpu.store.storage import Storage
 
 MOVIE = np.random.default_rng(0).poisson(9, (6, 8, 8)).astype("uint16")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import photon_gpu as pg
-from photon_gpu.store.marker import MARKER
+from photon_gpu.store.in_progress_marker import MARKER
 from tests.support import servers
 from tests.support.interrupted_recordings import (
     NOISE,

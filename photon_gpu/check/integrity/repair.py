@@ -32,12 +32,12 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions
 from photon_gpu.store import frame_records, manifest, source_metadata
+from photon_gpu.store.check_without_manifest import decode_whole, proves_itself
 from photon_gpu.store.chunk_grid import chunk_number
-from photon_gpu.store.decode_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
-from photon_gpu.store.movie_files import DECODER, decoder_program
 from photon_gpu.store.ome_zarr.zarr2_view import ARRAY_JSON, GROUP_JSON, OmeZarrStorage, movie_storage
+from photon_gpu.store.owned_files import DECODER, decoder_program
 from photon_gpu.store.storage import Storage
 
 _WITNESSES = 8

@@ -24,14 +24,14 @@ from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store import frame_records, manifest, metadata, source_metadata
+from photon_gpu.store.check_without_manifest import decode_whole
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.claim import MARKER
-from photon_gpu.store.decode_check import decode_whole
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
-from photon_gpu.store.movie_files import DECODER, decoder_of
 from photon_gpu.store.ome_zarr.zarr2_view import movie_storage
 from photon_gpu.store.overwrite import left_behind_text
+from photon_gpu.store.owned_files import DECODER, decoder_of
 from photon_gpu.store.storage import Storage
 
 BUDGET_BYTES = 512 << 20

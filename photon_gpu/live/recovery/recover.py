@@ -48,7 +48,7 @@ from photon_gpu.recording import Document, Recording
 from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
-from photon_gpu.store.marker import started
+from photon_gpu.store.in_progress_marker import started
 from photon_gpu.store.ome_zarr.pyramid_levels import PYRAMID
 from photon_gpu.store.ome_zarr.zarr2_view import movie_storage, recorded
 from photon_gpu.store.overwrite import left_behind, put_back

@@ -11,7 +11,7 @@ from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.store import frame_records, manifest
-from photon_gpu.store.decode_check import decode_whole
+from photon_gpu.store.check_without_manifest import decode_whole
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage
 

@@ -22,8 +22,8 @@ from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.store import durable, frame_records, manifest
 from photon_gpu.store.chunk_grid import chunk_number
+from photon_gpu.store.in_progress_marker import MARKER, read_marker
 from photon_gpu.store.manifest import Manifest
-from photon_gpu.store.marker import MARKER, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.ome_zarr.find_shard_grid import (
     grid_of,

@@ -13,9 +13,9 @@ import zarr
 import photon_gpu as pg
 from photon_gpu.errors import PhotonError, PhotonWarning
 from photon_gpu.store import overwrite
-from photon_gpu.store.movie_files import own_names
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage, movie_storage
+from photon_gpu.store.owned_files import own_names
 from tests.support.servers import moto, s3
 
 OLD = np.random.default_rng(0).poisson(9, (14, 9, 8)).astype("uint16")

@@ -9,7 +9,7 @@ import photon_gpu as pg
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.store import metadata
-from photon_gpu.store.decode_check import decode_whole
+from photon_gpu.store.check_without_manifest import decode_whole
 
 COUNTS = np.random.default_rng(0).poisson(20, (7, 8, 9)).astype("uint16")
 

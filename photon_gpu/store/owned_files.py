@@ -11,7 +11,7 @@ from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.store import durable, frame_records, manifest, source_metadata
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
-from photon_gpu.store.marker import MARKER, read_marker
+from photon_gpu.store.in_progress_marker import MARKER, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.storage import Storage
 
