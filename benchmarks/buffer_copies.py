@@ -26,7 +26,7 @@ from benchmarks.arguments import parser_of
 from benchmarks.compare import sized
 from benchmarks.interleaved_timing import interleaved
 from benchmarks.results_csv import RESULTS, path_of, save
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.store import manifest

@@ -21,11 +21,11 @@ from benchmarks.contenders import engine_contenders
 from benchmarks.contenders.anscombe_transform import AnscombeTransform
 from benchmarks.contenders.ours import Ours
 from benchmarks.interleaved_timing import interleaved, machine
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.dequantize import pairs
 from photon_gpu.engine.codec.predictors import mix, rates
 from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.codec.sqrt_quantize import root_of
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.store.durable import replacing

@@ -28,10 +28,10 @@ from benchmarks.arguments import parser_of
 from benchmarks.interleaved_timing import interleaved, machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.results_csv import RESULTS, path_of, save
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 

@@ -11,11 +11,11 @@ from typing import Any, Self, cast
 
 import numpy as np
 
+from photon_gpu.engine.backend_choice import check_backend_name
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import LAYOUTS, Encoding
 from photon_gpu.engine.codec.predictors import NAMES as PREDICTORS
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.dispatch import check_backend_name
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import check_peaks
 from photon_gpu.engine.runtime.pool import worker_count

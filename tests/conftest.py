@@ -8,7 +8,7 @@ from tests.support import short_errors, survived_inputs
 
 STAND_IN = (
     "tests/engine/gpu/test_coder.py",
-    "tests/engine/gpu/test_finish_frames.py",
+    "tests/engine/gpu/test_huffman_frames.py",
     "tests/kernels/test_cuda",
     "tests/kernels/cuda/",
     "tests/kernels/zstd_huffman/test_cuda.py",

@@ -22,7 +22,7 @@ from photon_gpu.cluster.worker_tasks import (
     writing,
 )
 from photon_gpu.encode_settings import EncodeSettings
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError

@@ -13,9 +13,9 @@ from typing import Any, Unpack
 from photon_gpu.cluster.distributed_movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
 from photon_gpu.encode_settings import EncodeSettings, checked_noise, flag, progress_call, whole_number
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Calls, Pool

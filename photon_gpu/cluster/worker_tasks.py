@@ -17,8 +17,8 @@ from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.check.fidelity.sample_during_encode import decoded, excerpts
 from photon_gpu.cluster.worker_sources import Frames
 from photon_gpu.encode_settings import EncodeSettings
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Split, parallel

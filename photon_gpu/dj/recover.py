@@ -11,8 +11,8 @@ from photon_gpu.dj.address import table_path
 from photon_gpu.dj.column import Column, columns_of
 from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW, PendingRow
 from photon_gpu.dj.stored_movies import modified
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.requested_part import ChunkPart
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.live.recovery.published import discard_unpublished, published

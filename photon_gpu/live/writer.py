@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.check import warn_failed_checks
 from photon_gpu.check.fidelity.property_verdicts import ReportLine
 from photon_gpu.encode_settings import RecordSettings, location
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import (

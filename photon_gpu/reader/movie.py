@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.encode_settings import one_of, shown, whole_number
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames
 from photon_gpu.engine.model.noise import NoiseModel

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames

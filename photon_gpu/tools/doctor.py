@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import BackendUnavailableError

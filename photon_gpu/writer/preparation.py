@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from photon_gpu.encode_settings import EncodeSettings
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.lazy_property import lazy_property

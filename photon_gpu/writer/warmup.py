@@ -30,7 +30,7 @@ def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
 
 @cache
 def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) -> None:
-    from photon_gpu.engine.dispatch import get_backend
+    from photon_gpu.engine.backend_choice import get_backend
 
     used = get_backend(backend)
     # A chunk of labels is encoded by one compiled call if it has several blocks, else by several calls.

@@ -17,11 +17,11 @@ import numba
 import numpy as np
 
 import photon_gpu as pg
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.codec.requested_part import ChunkPart
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.kernels import cpu_decode
 

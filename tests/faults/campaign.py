@@ -27,11 +27,11 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu import cli
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import NAMES, Predictor
 from photon_gpu.engine.codec.requested_part import ChunkPart
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError, PhotonWarning

@@ -154,8 +154,8 @@ def test_frames_that_were_skipped_are_not_judged(tmp_path):
 
 
 def test_few_chunks_are_kept_however_long_a_recording_gets():
+    from photon_gpu.engine.backend_choice import get_backend
     from photon_gpu.engine.codec.encoding import Encoding
-    from photon_gpu.engine.dispatch import get_backend
     from photon_gpu.engine.layouts.registry import layout_for
 
     layout = layout_for(Encoding(layout="lossless", dtype="int16", noise=NOISE), get_backend("numpy"))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources

@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec import chunk
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import header_bytes
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 
 

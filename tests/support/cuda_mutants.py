@@ -28,12 +28,12 @@ SLOTS, CODER, BANDS = (
     "photon_gpu/engine/gpu/predict_bands.py",
 )
 PACKING = "photon_gpu/engine/gpu/residual_transfer.py"
-FRAMES = "photon_gpu/engine/gpu/finish_frames.py"
+FRAMES = "photon_gpu/engine/gpu/huffman_frames.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
 RESIDUALS = ("tests/kernels/test_cuda_residuals.py",)
 PIPELINE = ("tests/engine/gpu/test_coder.py",)
 CODED = ("tests/kernels/zstd_huffman/test_cuda.py",)
-FINISHED = ("tests/engine/gpu/test_finish_frames.py",)
+FINISHED = ("tests/engine/gpu/test_huffman_frames.py",)
 RACES = ("tests/kernels/cuda/test_sanitizers.py::test_every_kernel_is_clean",)
 
 
@@ -830,7 +830,7 @@ FEW = {
     "tests/kernels/test_cuda.py": "not order1 and not order2",
     "tests/kernels/test_cuda_residuals.py": "not order2",
     "tests/kernels/zstd_huffman/test_cuda.py": "the_bytes_are or of_any",
-    "tests/engine/gpu/test_finish_frames.py": "frames_come_down or the_cpu",
+    "tests/engine/gpu/test_huffman_frames.py": "frames_come_down or the_cpu",
     "tests/engine/gpu/test_coder.py": (
         "(every_dtype and (uint16 or float32)) or several_bands or smaller_pieces or share_the_chunks "
         "or damage or decoding or told_as_by_numba or copies_of_one or never_sent or leaves_out or sorted "

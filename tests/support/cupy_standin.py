@@ -496,10 +496,10 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
 
 def _forget_backends() -> None:
     from photon_gpu import kernels
-    from photon_gpu.engine import dispatch
+    from photon_gpu.engine import backend_choice
     from photon_gpu.writer import warmup
 
-    dispatch._gpu_backend.cache_clear()
+    backend_choice._gpu_backend.cache_clear()
     warmup._warm.cache_clear()
     if hasattr(kernels, "cuda"):
         del kernels.cuda

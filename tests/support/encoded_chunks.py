@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.predictors import NAMES, Predictor
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 

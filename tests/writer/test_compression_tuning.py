@@ -9,12 +9,12 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.encode_settings import PRESETS, EncodeSettings
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.encode_resources import Resources

@@ -8,8 +8,8 @@ import textwrap
 
 import pytest
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.writer.warmup import warm_up
 
@@ -29,7 +29,7 @@ def test_an_encode_compiles_nothing_after_it():
     """In a fresh process without Numba's cache: every signature that an 8-bit encode needs is there."""
     code = """
         import numpy as np, photon_gpu as pg
-        from photon_gpu.engine.dispatch import get_backend
+        from photon_gpu.engine.backend_choice import get_backend
         from photon_gpu.engine.codec.encoding import Encoding
         from photon_gpu.kernels import cpu
         from photon_gpu.writer.warmup import warm_up

@@ -23,7 +23,7 @@ from photon_gpu.check.integrity.ome_zarr_shard_repair import (
 from photon_gpu.check.integrity.result import Problem, Verification
 from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.encode_settings import progress_call
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError

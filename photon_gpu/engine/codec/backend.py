@@ -1,4 +1,4 @@
-"""The class Backend: the CPU or GPU kernels that encode and decode chunks (see engine/dispatch)."""
+"""The class Backend: the CPU or GPU kernels that encode and decode chunks (see engine/backend_choice)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.gpu.devices import chosen_devices
-from photon_gpu.engine.gpu.finish_frames import compressed
+from photon_gpu.engine.gpu.huffman_frames import compressed
 from photon_gpu.engine.gpu.predict_bands import bands, banks, extent, first_where, in_banks, predict, restore
 from photon_gpu.engine.gpu.residual_transfer import (
     bring_down,

@@ -14,7 +14,11 @@ def layout_for(encoding: Encoding, backend: Backend) -> Layout:
     from photon_gpu.engine.layouts.plain import Plain
 
     if encoding.channels:
-        from photon_gpu.engine.layouts.channels import CompactChannels, LosslessChannels, PlainChannels
+        from photon_gpu.engine.layouts.channel_noise_models import (
+            CompactChannels,
+            LosslessChannels,
+            PlainChannels,
+        )
 
         several: dict[str, type[Layout]] = {
             "plain": PlainChannels,

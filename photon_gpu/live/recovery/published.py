@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.recovery.unpublished_chunks import unpublished

@@ -154,7 +154,7 @@ class LiveConfig(RecordSettings):
         return cls(**shared, frame_shape=frame_shape, dtype=supported_dtype(dtype).name)
 
     def _chunk_frames(self) -> int:
-        from photon_gpu.engine.dispatch import get_backend
+        from photon_gpu.engine.backend_choice import get_backend
 
         layout = layout_for(Encoding(layout=self.layout, dtype=self.dtype), get_backend("numpy"))
         most = self.queue_bytes // (_FEWEST_CHUNKS * self.frame_nbytes)

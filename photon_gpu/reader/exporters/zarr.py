@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Split, parallel, worker_count

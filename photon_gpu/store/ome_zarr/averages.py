@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.blosc import Compressor, compress
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.requested_part import ChunkPart
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.store import manifest

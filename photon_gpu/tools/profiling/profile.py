@@ -21,8 +21,8 @@ from typing import Any, Unpack
 import psutil
 
 from photon_gpu.encode_settings import PRESETS, EncodeSettings, progress_call
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.dequantize import pairs, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.requested_part import STABILIZED
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError

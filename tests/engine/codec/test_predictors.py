@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.predictors import (
     MULTIPLICITY,
@@ -23,7 +24,6 @@ from photon_gpu.engine.codec.predictors import (
     fit,
     rates,
 )
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.errors import InvalidInputError
 
 FITTED = ["past", "full", "spatial"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, narrowest, span
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Split

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.quantize import Extent, Quantizer
 from photon_gpu.engine.codec.sqrt_quantize import Root, root_of, runs
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.model.clipping_levels_code_table import ClippedCodeTable
 from photon_gpu.engine.model.code_table import CodeTable

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.engine import dispatch as backends
+from photon_gpu.engine import backend_choice as backends
 from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.errors import (
     BackendUnavailableError,
@@ -320,7 +320,7 @@ def test_copies_of_one_chunk_run_among_those_of_another(tmp_path: Path) -> None:
 
 def test_copies_and_kernels_are_timed_apart(tmp_path: Path) -> None:
     """By events of the device, whose clock is the stand-in's here: it counts events."""
-    from photon_gpu.engine.dispatch import get_backend
+    from photon_gpu.engine.backend_choice import get_backend
     from photon_gpu.engine.runtime.stopwatch import Stages
 
     values = movie("uint16", (5, 40, 600))
@@ -381,10 +381,10 @@ def test_what_cannot_be_encoded_is_told_as_by_numba(machine: standin.Machine, tm
 def test_damage_is_found(
     machine: standin.Machine, tmp_path: Path, predictor: str | pg.Predictor, step: float
 ) -> None:
+    from photon_gpu.engine.backend_choice import get_backend
     from photon_gpu.engine.codec import blosc
     from photon_gpu.engine.codec import chunk as coder
     from photon_gpu.engine.codec.header import unpack
-    from photon_gpu.engine.dispatch import get_backend
     from photon_gpu.engine.runtime.stopwatch import Stages
 
     values = movie("uint16", (13, 21, 31))  # an odd number of pixels: half of the last byte is not used

@@ -489,7 +489,7 @@ def test_everything_works_in_an_exit_handler(tmp_path, threads):
 
 FORK = """
 import os, signal, threading, time
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 get_backend()
 from numba.core.compiler_lock import global_compiler_lock as lock
 compiling = threading.Event()

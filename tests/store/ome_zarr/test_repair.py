@@ -12,7 +12,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.check.integrity import repair
-from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import PhotonWarning, StoreExistsError

@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
+from photon_gpu.engine.layouts.channel_noise_models import ChannelAxis
 from photon_gpu.engine.layouts.channel_payloads import join, read_table
-from photon_gpu.engine.layouts.channels import ChannelAxis
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
 
 

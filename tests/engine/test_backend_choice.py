@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from photon_gpu.engine.dispatch import NAMES, get_backend
+from photon_gpu.engine.backend_choice import NAMES, get_backend
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.kernels import cpu, reference
 
@@ -31,7 +31,7 @@ def test_without_numba_the_package_imports_and_each_use_says_what_to_install():
         import sys
         sys.modules["numba"] = None
         import photon_gpu as pg
-        from photon_gpu.engine.dispatch import get_backend
+        from photon_gpu.engine.backend_choice import get_backend
         from photon_gpu.tools.doctor import diagnose
         for use in (lambda: pg.encode, lambda: get_backend("auto"), lambda: get_backend("numba")):
             try:
