@@ -2,7 +2,7 @@
 
 The line ``var = gain*z + c`` determines only ``c = variance - gain*offset``. Offset and variance can be
 separated only by a point of the line that is known to be dark. For dark pixels that are cut off at the
-lowest level see :mod:`photon_gpu.estimate.clipped_dark`.
+lowest level see :mod:`photon_gpu.estimate.censored_dark_fit`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photon_gpu.estimate.line_fit import LineFit, NoiseLine, group
-from photon_gpu.estimate.pairs import Cells
+from photon_gpu.estimate.second_differences import Cells
 from photon_gpu.estimate.value_histogram import HistogramLevels
 
 

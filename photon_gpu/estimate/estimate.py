@@ -15,7 +15,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
-from photon_gpu.estimate.clipped_dark import clipped_dark
+from photon_gpu.estimate.censored_dark_fit import clipped_dark
 from photon_gpu.estimate.cross_checks.fixed_pattern import Undiluted, undiluted
 from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
@@ -25,10 +25,10 @@ from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stre
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
 from photon_gpu.estimate.line_fit import LineFit, NoiseLine, fit
-from photon_gpu.estimate.pairs import Cells, gather, gather_ways
 from photon_gpu.estimate.pixel_light import Pooled, pooled
 from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
+from photon_gpu.estimate.second_differences import Cells, gather, gather_ways
 from photon_gpu.estimate.value_histogram import HistogramLevels, survey
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.estimate.pairs import FORMS, Cells
+from photon_gpu.estimate.second_differences import FORMS, Cells
 
 _ROUNDS, _STEPS = 3, 12
 # From strict to "leave nothing out".

@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.line_fit import LineFit, fit
-from photon_gpu.estimate.pairs import gather
 from photon_gpu.estimate.pixel_light import around, box, halves, pooled
 from photon_gpu.estimate.sample import Window, draw
+from photon_gpu.estimate.second_differences import gather
 from photon_gpu.sources.open import open_source
 from tests.support.detector_models import detect, scene, still
 

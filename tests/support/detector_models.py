@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from photon_gpu.estimate.pairs import gather
 from photon_gpu.estimate.sample import draw
+from photon_gpu.estimate.second_differences import gather
 from photon_gpu.sources.open import open_source
 
 GAIN, OFFSET, READ = 8.0, 100.0, 6.0

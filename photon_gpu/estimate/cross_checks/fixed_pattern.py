@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.estimate.line_fit import JITTER, JITTER_LIMIT, LineFit, NoiseLine, leftover, nugget_of
-from photon_gpu.estimate.pairs import FORMS, TILE, Cells, Tiling, measure, slopes
 from photon_gpu.estimate.pixel_light import Pooled, around, box, halves
 from photon_gpu.estimate.sample import Window
+from photon_gpu.estimate.second_differences import FORMS, TILE, Cells, Tiling, measure, slopes
 
 _CHANCE = 2.0  # A difference of up to so many standard errors counts as chance.
 _SMALL = 0.01  # Difference, of the gain, below which the first line stays and its interval grows.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.estimate.pairs import corners
+from photon_gpu.estimate.second_differences import corners
 from tests.support.simulated_recordings import patterned
 
 

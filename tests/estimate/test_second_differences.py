@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate.line_fit import LineFit, fit
-from photon_gpu.estimate.pairs import Reference
 from photon_gpu.estimate.pixel_light import halves
 from photon_gpu.estimate.sample import draw
+from photon_gpu.estimate.second_differences import Reference
 from photon_gpu.sources.open import open_source
 from tests.support.detector_models import cells_of, detect, scene, still
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.estimate.clipped_dark import clipped_dark
+from photon_gpu.estimate.censored_dark_fit import clipped_dark
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources.open import open_source
 from tests.support.detector_models import detect, still
