@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.sources.tiff.file_regions import Directory, TiffBytes, hidden_pages
+from photon_gpu.sources.tiff.byte_accounting import Directory, TiffBytes, hidden_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 
 _DESCRIPTION, _STK_PLANES = 270, 33629
