@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.database_marks import refusal, take_over
+from photon_gpu.dj.path_from_key import folder_name
 from photon_gpu.dj.references import (
     References,
     ReferencesUnknownError,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
+from photon_gpu.dj.path_from_key import movie_path
 from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.storage import Storage

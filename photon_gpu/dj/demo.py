@@ -20,7 +20,7 @@ from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.simulated.movie import simulate
 from photon_gpu.sources.simulated.parameters import Simulation
 from photon_gpu.tools.cost import Cost
-from photon_gpu.writer.movie_to_insert import movie
+from photon_gpu.writer.unencoded_movie import movie
 
 SCHEMA = "calcium_imaging"
 DEFINITION = """

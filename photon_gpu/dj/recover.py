@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from photon_gpu.dj.address import table_path
 from photon_gpu.dj.column import Column, columns_of
+from photon_gpu.dj.path_from_key import table_path
 from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW, PendingRow
 from photon_gpu.dj.stored_movies import modified
 from photon_gpu.engine.backend_choice import get_backend

@@ -79,11 +79,11 @@ _WRITERS = {
 # PostgreSQL: types without bytes. A domain, an array or a composite of any other name may hold a bytea.
 _TEXT_TYPES = {"json", "jsonb", "text", "varchar", "bpchar", "_json", "_jsonb", "_text", "_varchar"}
 
-# Characters of a path from the schema's folder on; photon_gpu.dj.address percent-encodes all others.
+# Characters of a path from the schema's folder on; photon_gpu.dj.path_from_key percent-encodes all others.
 _PATH = re.compile(r"[\w.~%=/-]+", re.ASCII)
 _END = re.compile(r"\.zarr(?![a-z0-9_%~=])")
 _SIGN = re.compile(r"[^a-z0-9_]")
-_LONGEST_PATH = 2048  # characters; those of photon_gpu.dj.address are shorter
+_LONGEST_PATH = 2048  # characters; those of photon_gpu.dj.path_from_key are shorter
 
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{10,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")

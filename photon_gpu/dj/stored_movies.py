@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from photon_gpu.dj.address import folder_name
+from photon_gpu.dj.path_from_key import folder_name
 from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stores import storage_at, store_backend

@@ -27,8 +27,8 @@ from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.pixel_checks import PixelComparison
     from photon_gpu.check.fidelity.property_verdicts import ReportLine
+    from photon_gpu.check.fidelity.within_bin import PixelComparison
 
 SAMPLE_PIXELS = 1 << 18
 _EXACT = ("escaped", "inverse", "clipped")
@@ -52,8 +52,8 @@ class Checker:
     def __init__(
         self, mode: bool | str, layout: Layout, target: Storage, source: Source, chunk: tuple[int, ...]
     ) -> None:
-        from photon_gpu.check.fidelity.pixel_checks import PixelComparison
         from photon_gpu.check.fidelity.sample_during_encode import PlannedSample
+        from photon_gpu.check.fidelity.within_bin import PixelComparison
 
         self.full, self._reads_back = mode == "full", mode != "sample"
         self._layout, self._target, self._source, self._chunk = layout, target, source, chunk

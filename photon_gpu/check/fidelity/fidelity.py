@@ -14,7 +14,6 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 from photon_gpu.check.fidelity.property_verdicts import (
     LIMITS,
     ReportLine,
@@ -25,6 +24,7 @@ from photon_gpu.check.fidelity.property_verdicts import (
 )
 from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.check.fidelity.sample import Sample, pieces, take
+from photon_gpu.check.fidelity.within_bin import PixelComparison
 from photon_gpu.encode_settings import bounded_number, flag, progress_call
 from photon_gpu.engine.codec.encoding import noise_of_channels
 from photon_gpu.engine.model.anscombe import anscombe

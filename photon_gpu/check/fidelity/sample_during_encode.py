@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.fidelity import sample_lines
-from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 from photon_gpu.check.fidelity.property_verdicts import FAIL, ReportLine, of_channels, skipped
 from photon_gpu.check.fidelity.sample import WINDOW_FRAMES, Block, Sample, Span, joined, plan
+from photon_gpu.check.fidelity.within_bin import PixelComparison
 from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.layouts.base import Layout

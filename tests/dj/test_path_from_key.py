@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from photon_gpu.dj.address import FOLDER_BYTES, encode_value, key_path, movie_path
+from photon_gpu.dj.path_from_key import FOLDER_BYTES, encode_value, key_path, movie_path
 from photon_gpu.errors import InvalidInputError
 
 # Python 3.13 has os.path.isreserved instead.
