@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import short_errors, survived_inputs
+from tests.support import hostile_input_counts, short_errors
 
 STAND_IN = (
     "tests/engine/gpu/test_coder.py",
@@ -90,7 +90,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand the counts of a worker to the process that prints them."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["fuzz"] = [dict(survived_inputs.TRIED), dict(survived_inputs.SURVIVED)]
+        session.config.workeroutput["fuzz"] = [
+            dict(hostile_input_counts.TRIED),
+            dict(hostile_input_counts.SURVIVED),
+        ]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -98,12 +101,12 @@ def pytest_testnodedown(node) -> None:
     """Add the counts of a worker that has ended."""
     tried, survived = getattr(node, "workeroutput", {}).get("fuzz", ({}, {}))
     for name, number in tried.items():
-        survived_inputs.count(name, number, survived.get(name, 0))
+        hostile_input_counts.count(name, number, survived.get(name, 0))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tests of the CUDA path that passed without a GPU must not be taken for more than they are."""
-    for line in survived_inputs.lines():
+    for line in hostile_input_counts.lines():
         terminalreporter.write_line(line)
     passed = terminalreporter.stats.get("passed", [])
     count = sum(report.nodeid.startswith(STAND_IN) for report in passed)

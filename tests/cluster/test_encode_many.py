@@ -16,7 +16,7 @@ from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import BatchError, InvalidInputError, StoreExistsError
 from photon_gpu.store import manifest
 from tests.support import servers
-from tests.support.camera_models import of
+from tests.support.camera_model_movies import of
 from tests.support.cluster_settings import NOISE, SETTINGS, stored
 from tests.support.detector_models import resolved_photons
 from tests.support.killing_sources import Deadly

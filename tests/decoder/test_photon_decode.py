@@ -15,7 +15,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.store.ome_zarr import shards
-from tests.support.chunk_parts import of_unknown_predictor
+from tests.support.forged_payloads import of_unknown_predictor
 from tests.support.golden_names import GOLDEN, LISTED
 
 FILE = Path(__file__).parents[2] / "decoder" / "photon_decode.py"

@@ -36,8 +36,8 @@ from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError, PhotonWarning
 from photon_gpu.reader.export import export
-from tests.support import dj_kill_campaign, survived_inputs
-from tests.support.chunk_parts import sealed
+from tests.support import dj_kill_campaign, hostile_input_counts
+from tests.support.forged_payloads import sealed
 from tests.support.interrupted_recordings import (
     NOISE,
     frames,
@@ -395,7 +395,7 @@ def run(names, seconds, seed):
             tries = inputs(name, seeds) if name in INPUTS else ((one, kill(name, one)) for one in seeds[:2])
             for one, why in tries:
                 each = ALTERATIONS if name == "payloads" else 1
-                survived_inputs.count(name, each, each * int(not why))
+                hostile_input_counts.count(name, each, each * int(not why))
                 if why:
                     failed += 1
                     print(f"{name}, seed {one}: {why}", file=sys.stderr, flush=True)
@@ -427,7 +427,7 @@ def main():
         failed = run(names, seconds, options.seed)
     finally:
         dj_kill_campaign.stop()
-    print("\n".join(survived_inputs.lines()), flush=True)
+    print("\n".join(hostile_input_counts.lines()), flush=True)
     return int(bool(failed or bounds))
 
 

@@ -15,6 +15,7 @@ import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool.spool import pending
 from tests.support.faulty_disk import Disk, Killing
+from tests.support.hostile_input_counts import counted
 from tests.support.interrupted_recordings import (
     check_prefix,
     frames,
@@ -24,7 +25,6 @@ from tests.support.interrupted_recordings import (
     told_until_end,
     whole_chunks_acknowledged,
 )
-from tests.support.survived_inputs import counted
 
 BATCHES = [1, 2, 3, 4, 4]
 FRAMES = sum(BATCHES)

@@ -19,7 +19,7 @@ from photon_gpu.reader.export import export
 from photon_gpu.sources.select.open_options import OpenOptions
 from photon_gpu.tools import cost
 from photon_gpu.tools.profiling.preset_for_camera import Camera
-from tests.support.survived_inputs import count
+from tests.support.hostile_input_counts import count
 
 COUNTS = np.random.default_rng(0).poisson(30, (6, 8, 8)).astype("uint16")
 LONGER = np.random.default_rng(1).poisson(30, (9, 8, 8)).astype("uint16")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.camera_models import CAMERAS, movie, of
+from tests.support.camera_model_movies import CAMERAS, movie, of
 from tests.support.killed_recordings import killed
 
 

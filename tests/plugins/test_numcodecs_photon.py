@@ -17,7 +17,7 @@ from photon_gpu.engine.codec.header import header_bytes, unpack
 from photon_gpu.engine.codec.predictors import NAMES
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedTypeError
 from photon_gpu.plugins.numcodecs_photon import Photon
-from tests.support.chunk_parts import sealed
+from tests.support.forged_payloads import sealed
 from tests.support.plugin_movies import CAMERA, movie
 
 

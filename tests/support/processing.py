@@ -2,7 +2,7 @@
 
 Each function takes frames (T, H, W) as floats and a generator, and returns frames. ``SCALES`` has the factor
 by which a processing multiplies the gain that is right for its output: NaN where none is right, 1 if left
-out. Limits of the estimator were set on these kinds. ``tests.support.more_processing`` has others that no
+out. Limits of the estimator were set on these kinds. ``tests.support.held_out_processing`` has others that no
 limit was set on.
 """
 
@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage, signal
 
-from tests.support import more_processing
+from tests.support import held_out_processing
 
 Processing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -403,20 +403,20 @@ TUNED: dict[str, Processing] = {
     "bidirectional": _bidirectional,
     "time bilateral": partial(_time_bilateral, spread=1.0),
     "recursive 0.5": partial(_recursive, alpha=0.5),
-    **more_processing.TUNED,
+    **held_out_processing.TUNED,
 }
 """Processing that limits of the estimator were set on; 40 of the kinds only since they became known."""
 
 _NO_MODEL = ("gamma", "sqrt", "log", "gamma 1.5", "stretch per frame", "z-score", "dF/F", "interleaved")
 SCALES: dict[str, float] = {
     **dict.fromkeys((*_NO_MODEL, "compand", "s-curve", "equalized"), float("nan")),
-    **more_processing.SCALES,
+    **held_out_processing.SCALES,
 }
 
 
 def processed(name: str, frames: np.ndarray, seed: int) -> np.ndarray:
     """Process raw frames in one way, by its name; return them as 16 bit."""
-    out = {**TUNED, **more_processing.UNTUNED}[name](
+    out = {**TUNED, **held_out_processing.UNTUNED}[name](
         frames.astype(np.float64), np.random.default_rng([3, seed])
     )
     low, high = (-32768, 32767) if out.min() < -0.5 else (0, 65535)

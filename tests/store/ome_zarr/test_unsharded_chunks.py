@@ -15,7 +15,7 @@ import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
-from tests.support.camera_movies import CAMERA, camera_movie
+from tests.support.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(75, 17, 23)
 OPTIONS = {"noise": CAMERA, "chunk_frames": 10, "publish_seconds": 0.0}
