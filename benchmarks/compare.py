@@ -30,7 +30,8 @@ from benchmarks.arguments import parser_of
 from benchmarks.cases import Case, corpus, simulated
 from benchmarks.contenders import every_contender
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.bucket_folders import Bucket, Made, spans
+from benchmarks.contenders.generated_movie import Made, spans
+from benchmarks.contenders.s3_folder import Bucket
 from benchmarks.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 

@@ -32,7 +32,7 @@ Figures = dict[str, dict[str, float]]  # by row; of each action the seconds, "en
 def turn(checkout: Path, movie: Path, case: Case, rows: str, repeats: int, folder: str) -> Figures:
     """Encode and read a movie with one checkout in a fresh process."""
     model = json.dumps({name: getattr(case.noise, name) for name in ("gain", "offset", "variance")})
-    program = ROOT / "benchmarks" / "checkout_turn.py"
+    program = ROOT / "benchmarks" / "time_one_checkout.py"
     command = [sys.executable, program, checkout, movie, model, rows, str(repeats), folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -23,7 +23,7 @@ import numpy as np
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
 from benchmarks.compare import sized
-from benchmarks.contenders.bucket_folders import Bucket
+from benchmarks.contenders.s3_folder import Bucket
 from benchmarks.interleaved_timing import machine
 from benchmarks.results_csv import RESULTS, path_of, save
 

@@ -18,7 +18,7 @@ from benchmarks import (
     above_noise_floor,
     bias,
     buffer_copies,
-    experiments,
+    one_off_experiments,
     petabyte,
     rate_distortion,
     scaling,
@@ -634,7 +634,7 @@ def main(arguments: list[str] | None = None) -> None:
     if made_once := sorted(options.results.glob("experiments_*.json")):
         path = made_once[-1]
         source = f"benchmarks/results/{path.name}"
-        write(folder / "experiments.md", "Compression experiments", source, experiments.page(path))
+        write(folder / "experiments.md", "Compression experiments", source, one_off_experiments.page(path))
         made += 1
     for name, title, text in (
         ("rate_distortion", "Size against error", rates(folder)),

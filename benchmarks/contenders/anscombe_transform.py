@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import Contender
-from benchmarks.contenders.bucket_folders import Made, spans
+from benchmarks.contenders.generated_movie import Made, spans
 from benchmarks.contenders.zarr_blosc import ZarrReader
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.bucket_folders import Bucket
 from benchmarks.contenders.file_per_chunk import CORES, from_codes, to_codes
+from benchmarks.contenders.s3_folder import Bucket
 
 
 class Blosc2(Contender):

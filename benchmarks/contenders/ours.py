@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.bucket_folders import Bucket, Made
+from benchmarks.contenders.generated_movie import Made
+from benchmarks.contenders.s3_folder import Bucket
 
 
 class Ours(Contender):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender, Indexed
-from benchmarks.contenders.bucket_folders import Bucket, Made, spans
+from benchmarks.contenders.generated_movie import Made, spans
+from benchmarks.contenders.s3_folder import Bucket
 
 
 class TensorStore(Indexed):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import Contender, Indexed
-from benchmarks.contenders.bucket_folders import Bucket, Made, for_zarr, spans
+from benchmarks.contenders.generated_movie import Made, spans
+from benchmarks.contenders.s3_folder import Bucket, for_zarr
 
 
 class ZarrReader(Indexed):

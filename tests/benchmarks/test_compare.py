@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import compare, results_csv
 from benchmarks.contenders import every_contender
-from benchmarks.contenders.bucket_folders import Bucket, Made
+from benchmarks.contenders.generated_movie import Made
+from benchmarks.contenders.s3_folder import Bucket
 from benchmarks.contenders.zstd import Zstandard
 from tests.support import servers
 

@@ -30,7 +30,8 @@ HELPERS = {
     "stabilized_floats",
     "error_bounded",
     "blosc2_precision",
-    "bucket_folders",
+    "generated_movie",
+    "s3_folder",
 }
 
 
