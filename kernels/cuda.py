@@ -7,7 +7,7 @@ returns a number waits for it. The pixels of a frame must be contiguous, the fra
 a chunk is a view).
 
 A kernel that takes ``(T, n)`` in the twins also takes several bands ``(bands, T, n)`` in one launch. The
-sample numbers of a frame continue from band to band. NVRTC compiles the source, ``photon.cu`` and the files
+sample numbers of a frame continue from band to band. NVRTC compiles the source, ``quantize.cu`` and the files
 that continue it, at the first use of a device.
 
 The kernels of ``past`` and ``full`` take whole chunks. With ``band_rows``, codes and residuals lie in memory

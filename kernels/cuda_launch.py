@@ -12,7 +12,7 @@ import numpy as np
 OPTIONS = ("--std=c++17", "--fmad=false")
 """Options for NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
 
-SOURCES = ("photon.cu", "predictors.cu", "residuals.cu", "zstd_huffman.cu")
+SOURCES = ("quantize.cu", "predictors.cu", "residuals.cu", "zstd_huffman.cu")
 """Files that are joined to the CUDA source, in order."""
 
 THREADS = 256

@@ -1,4 +1,4 @@
-// CUDA kernels that predict codes and restore them. This file continues photon.cu.
+// CUDA kernels that predict codes and restore them. This file continues quantize.cu.
 
 // ---- shared by all predictors ----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CU, PC, RC = "kernels/photon.cu", "kernels/predictors.cu", "kernels/residuals.cu"
+CU, PC, RC = "kernels/quantize.cu", "kernels/predictors.cu", "kernels/residuals.cu"
 HC, HUFFMAN = "kernels/zstd_huffman.cu", "kernels/zstd_huffman/cuda.py"
 TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = (

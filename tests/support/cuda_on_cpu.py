@@ -42,7 +42,7 @@ def _expanded(text: str) -> str:
 
 
 def _glue(text: str, names: list[str]) -> str:
-    lines = [f'#include "{SHIM}"', '#line 1 "photon.cu"', text, 'extern "C" {']
+    lines = [f'#include "{SHIM}"', '#line 1 "quantize.cu"', text, 'extern "C" {']
     for name in names:
         lines.append(
             f"int launch_{name}(const unsigned* grid, const unsigned* block, void** arguments) "

@@ -16,7 +16,7 @@ import pytest
 from tests.support.cuda_on_cpu import host_module
 
 KERNELS = Path(__file__).parents[3] / "kernels"
-SOURCES = ("photon.cu", "predictors.cu", "residuals.cu", "zstd_huffman.cu")
+SOURCES = ("quantize.cu", "predictors.cu", "residuals.cu", "zstd_huffman.cu")
 SOURCE = "".join((KERNELS / name).read_text() for name in SOURCES)
 ARCHITECTURES = ("75", "80", "89", "90", "100", "120")
 MOST_REGISTERS = 80
@@ -62,7 +62,7 @@ def product_options() -> tuple[str, ...]:
 
 def compiled(architecture: str, options: tuple[str, ...], text: str = SOURCE) -> tuple[str, str, bytes]:
     """PTX or nothing, the log, and the binary or nothing."""
-    program = nvrtc.createProgram(text, "photon.cu", (), ())
+    program = nvrtc.createProgram(text, "quantize.cu", (), ())
     try:
         nvrtc.compileProgram(program, (*options, f"-arch={architecture}"))
     except nvrtc.NVRTCError:
@@ -166,7 +166,7 @@ def test_registers_are_bounded_and_nothing_spills(
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 @pytest.mark.parametrize("architecture", ["75", "120"])
 def test_nvcc_compiles_it_too(architecture: str, tmp_path: Path) -> None:
-    (tmp_path / "photon.cu").write_text(SOURCE)
+    (tmp_path / "quantize.cu").write_text(SOURCE)
     run = subprocess.run(
         [
             "nvcc",
@@ -178,8 +178,8 @@ def test_nvcc_compiles_it_too(architecture: str, tmp_path: Path) -> None:
             "-Werror",
             "all-warnings",
             "-o",
-            str(tmp_path / "photon.cubin"),
-            str(tmp_path / "photon.cu"),
+            str(tmp_path / "quantize.cubin"),
+            str(tmp_path / "quantize.cu"),
         ],
         capture_output=True,
         text=True,
@@ -189,6 +189,6 @@ def test_nvcc_compiles_it_too(architecture: str, tmp_path: Path) -> None:
     if shutil.which("nvdisasm") is None:
         return
     sass = subprocess.run(
-        ["nvdisasm", "-c", str(tmp_path / "photon.cubin")], capture_output=True, text=True, check=True
+        ["nvdisasm", "-c", str(tmp_path / "quantize.cubin")], capture_output=True, text=True, check=True
     )
     assert not re.search(r"\b(STL|LDL)\b", sass.stdout), "the machine code uses local memory"
