@@ -16,7 +16,7 @@ from photon_gpu.kernels.cpu_cache import jit
 from photon_gpu.kernels.cpu_predict import Mean, restore, restore_sorted
 from photon_gpu.kernels.cpu_rans import open_levels
 from photon_gpu.kernels.cpu_unpack_unpredict import restore_mean_packed
-from photon_gpu.kernels.instructions.cpu_permute import permute
+from photon_gpu.kernels.instructions.avx512_table_lookup import permute
 
 
 class FromHalves(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, PhotonError
-from photon_gpu.live.spool import acknowledged
+from photon_gpu.live.spool import acknowledged_count
 from photon_gpu.live.spool.journal import scan, segments
 from photon_gpu.live.spool.spool import Spool, pending
 from tests.support.faulty_object_store import FaultyFileSystem
@@ -198,7 +198,7 @@ def test_a_damaged_last_record_is_doubtful_not_silent(memory_disk):
     path.write_bytes(content[:where] + b"\xff" + content[where + 1 :])
     with pytest.raises(CorruptDataError, match="frames 4 to 5 had been acknowledged"):
         pg.recover(folder)
-    (folder / acknowledged.NAME).unlink()
+    (folder / acknowledged_count.NAME).unlink()
     report = pg.recover(folder)
     assert report.frames == 4 and report.doubtful == [(4, 6)] and "being written" in str(report)
     assert "the count of acknowledged frames cannot be read" in str(report)
@@ -266,7 +266,7 @@ def test_one_zeroed_run_names_every_frame_in_it(memory_disk, kept):
     end = content.find(frames(2 * CHUNK - 1, 2 * CHUNK).tobytes()) + frames(0, 1).nbytes + 56
     path.write_bytes(content[:start] + bytes(end - start) + content[end:])
     if not kept:
-        (folder / acknowledged.NAME).unlink()
+        (folder / acknowledged_count.NAME).unlink()
     with pytest.raises(CorruptDataError, match="frames 5 to 7 had been acknowledged"):
         pg.recover(folder)
     report = pg.recover(folder, salvage=True)

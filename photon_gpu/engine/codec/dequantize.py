@@ -15,7 +15,7 @@ from photon_gpu.engine.codec.requested_part import STABILIZED, Values
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu_decode
-from photon_gpu.kernels.instructions.cpu_permute import can_permute
+from photon_gpu.kernels.instructions.avx512_table_lookup import can_permute
 
 _BEYOND = "a chunk holds a code beyond the greatest one in its header"
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from photon_gpu.live.spool.acknowledged import AcknowledgedCount
+from photon_gpu.live.spool.acknowledged_count import AcknowledgedCount
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.state.filling_chunks import Buffers, Chunk
 from photon_gpu.live.state.ledger import Ledger

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 
 from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
-from photon_gpu.live.spool import acknowledged, checked_json, journal
-from photon_gpu.live.spool.acknowledged import AcknowledgedCount
+from photon_gpu.live.spool import acknowledged_count, checked_json, journal
+from photon_gpu.live.spool.acknowledged_count import AcknowledgedCount
 from photon_gpu.live.spool.journal import SEGMENT_NAME, SPARE_NAME, Journal
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.store import durable, metadata
@@ -33,7 +33,7 @@ _KEPT_NAME = re.compile(r"chunk-(\d{10})")
 _STORED_NAME = re.compile(r"stored-(\d{10})(\.copy)?")
 _WORDS_NAME = re.compile(r"source_metadata(-\d{10})?\.zip")
 _OWN = re.compile(
-    rf"{LOCK}|{re.escape(FINISHED)}|{_WORDS_NAME.pattern}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
+    rf"{LOCK}|{re.escape(FINISHED)}|{_WORDS_NAME.pattern}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged_count.NAME}|{re.escape(durable.PARTIAL)}.*"
     rf"|{_KEPT_NAME.pattern}|{_STORED_NAME.pattern}|{SEGMENT_NAME.pattern}|{SPARE_NAME.pattern}"
 )
 
@@ -111,7 +111,7 @@ class Spool:
 
     def acknowledged(self) -> int | None:
         """Return the least number of frames that were acknowledged; None if unknown."""
-        return acknowledged.read(self.folder, self.token)
+        return acknowledged_count.read(self.folder, self.token)
 
     def journal(self) -> Journal:
         """Return the journal that frames are written to before they are acknowledged."""

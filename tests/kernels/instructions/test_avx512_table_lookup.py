@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.kernels import reference
-from photon_gpu.kernels.instructions.cpu_permute import can_permute, permute
+from photon_gpu.kernels.instructions.avx512_table_lookup import can_permute, permute
 
 
 @pytest.mark.skipif(not can_permute(), reason="this processor has no AVX-512BW")
