@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 import photon_gpu as pg
 from benchmarks.arguments import parser_of
 from benchmarks.interleaved_timing import machine
-from benchmarks.recorder_adapters import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
+from benchmarks.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
 from photon_gpu.store.durable import replacing
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]

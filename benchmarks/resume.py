@@ -22,7 +22,7 @@ import photon_gpu as pg
 from benchmarks.arguments import parser_of
 from benchmarks.interleaved_timing import machine
 from benchmarks.live import FRAME_BYTES, made
-from benchmarks.recorder_adapters import CHUNK, NOISE, SHAPE, worst_error
+from benchmarks.recorders import CHUNK, NOISE, SHAPE, worst_error
 from photon_gpu.sources.base import Source
 from photon_gpu.store.durable import replacing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from benchmarks.contenders.base import Contender
-from benchmarks.contenders.error_bounded import Bounded
+from benchmarks.contenders.base_error_bounded import Bounded
 
 MODULES = (
     "ours",

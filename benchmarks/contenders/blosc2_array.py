@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.file_per_chunk import CORES, from_codes, to_codes
+from benchmarks.contenders.base_file_per_chunk import CORES, from_codes, to_codes
 from benchmarks.contenders.s3_folder import Bucket
 
 

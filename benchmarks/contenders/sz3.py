@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders.base import Contender
-from benchmarks.contenders.error_bounded import Bounded, Stored
-from benchmarks.contenders.stabilized_floats import Stabilized
+from benchmarks.contenders.base_error_bounded import Bounded, Stored
+from benchmarks.contenders.base_stabilized_floats import Stabilized
 
 
 class Sz3(Bounded):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import Contender
-from benchmarks.contenders.file_per_chunk import Files, from_codes, to_codes
+from benchmarks.contenders.base_file_per_chunk import Files, from_codes, to_codes
 
 
 class Zstandard(Files):

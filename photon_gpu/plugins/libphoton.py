@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.header_check import check_agreement
+from photon_gpu.engine.codec.header_against_metadata import check_agreement
 from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, UnsupportedVersionError

@@ -26,9 +26,9 @@ COUNTS = pg.simulate(
 HELPERS = {
     "__init__",
     "base",
-    "file_per_chunk",
-    "stabilized_floats",
-    "error_bounded",
+    "base_file_per_chunk",
+    "base_stabilized_floats",
+    "base_error_bounded",
     "blosc2_precision",
     "generated_movie",
     "s3_folder",

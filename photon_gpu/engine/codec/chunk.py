@@ -21,7 +21,7 @@ from photon_gpu.engine.codec.header import (
     identity,
     unpack,
 )
-from photon_gpu.engine.codec.header_check import check_agreement
+from photon_gpu.engine.codec.header_against_metadata import check_agreement
 from photon_gpu.engine.codec.predictors import MIX, NAMES, kernel_weights, rates
 from photon_gpu.engine.codec.quantize import extent
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of

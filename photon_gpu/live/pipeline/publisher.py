@@ -17,7 +17,7 @@ from photon_gpu.live.state.retrying import Patience, again, error_text
 from photon_gpu.recording import Recording
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import MARKER, Claim, read_marker
-from photon_gpu.store.ome_zarr.unsharded_chunks import RecordedShards
+from photon_gpu.store.ome_zarr.recorded_shards import RecordedShards
 from photon_gpu.store.storage import Storage
 
 _PATIENCE_SECONDS = 5.0

@@ -14,7 +14,7 @@ from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.frame_records import chunk_of
 from photon_gpu.store.movie_folder import read_description
-from photon_gpu.store.ome_zarr.unsharded_chunks import RecordedShards
+from photon_gpu.store.ome_zarr.recorded_shards import RecordedShards
 from photon_gpu.store.owned_files import decoder_of
 from photon_gpu.store.storage import Storage
 
