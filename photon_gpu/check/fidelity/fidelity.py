@@ -178,6 +178,10 @@ def _compare_channel(
     else:
         for block in sample.blocks:
             exact.add(block.raw, block.counts, block.residual, block.frames)
+    looked_at = (
+        f"{sample.frames:,} of {sample.frames_in_all:,} frames, {sample.pixels / 1e6:.3g} million pixels"
+    )
+    sample = sample.by_scene()
     levels, groups = group(sample)
     noise, photons, ratios = noise_line(sample)
     region_traces = traces(sample, regions, seed)
@@ -188,9 +192,6 @@ def _compare_channel(
         *residual_lines(sample),
         *trace_lines(region_traces, sample.expected_change),
     ]
-    looked_at = (
-        f"{sample.frames:,} of {sample.frames_in_all:,} frames, {sample.pixels / 1e6:.3g} million pixels"
-    )
     if full:
         looked_at += "; all pixels for the properties that every pixel must have"
     return lines, looked_at, draw(sample, levels, photons, ratios, region_traces)
@@ -217,6 +218,7 @@ def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[R
         by_noise = ("noise_model", "bias", "labels", "variance", "information", "slope", "snr")
         lines += [skipped(name, "the movie has no noise over time to measure") for name in by_noise]
     else:
+        sample = sample.by_scene()
         levels, groups = group(sample)
         lines += [noise_line(sample)[0], *level_lines(sample, levels, groups)]
     return sorted(lines, key=lambda line: list(LIMITS).index(line.name))

@@ -21,7 +21,7 @@ _MOST_FOR_EDGES = 50_000  # Number of pixels that determine the borders between 
 _LEAST = 2000
 _ENOUGH = 500
 _ERRORS = 3.0
-_WINDOW = 16
+_WINDOW, _LEAST_WINDOW = 16, 4
 _QUANTILES = ((0.5, 0.0), (0.25, -0.6745))
 _STRUCTURE = 1.5
 _OTHER_SLOPE = 0.1
@@ -267,18 +267,45 @@ def _slope(levels: LightLevels, good: NDArray, gain: float) -> ReportLine:
 
 
 def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
-    """Compare the variance of stabilized raw noise with 1; also return photons and ratios for the plot."""
-    noise = sample.noise
-    measured_noise = [_stabilized_noise(block) for block in sample.blocks]
-    rows = [np.concatenate(parts) for parts in zip(*measured_noise, strict=True)]
-    if not rows or rows[0].size < 50:
-        return skipped("noise_model", "too few frames and rows to measure noise on"), np.empty(0), np.empty(0)
-    light, over_time, over_rows = rows
+    """Compare the variance of stabilized raw noise with 1; also return photons and ratios for the plot.
+
+    Scenes that alternate are measured apart, since one may have the right gain and another a wrong one.
+    """
+    scenes = sorted({block.scene for block in sample.blocks})
+    every = []
+    for scene in scenes:
+        mine = [block for block in sample.blocks if block.scene == scene]
+        every.append(_noise_levels(mine, sample.noise, alone=len(scenes) == 1))
+    graded = [_grade_noise(sample.noise, levels) for levels in every if levels.size]
+    if not graded:
+        why = "too few frames and rows to measure noise on"
+        if len(scenes) > 1:
+            why = f"frames of {len(scenes)} scenes alternate, and too few of each were compared"
+        return skipped("noise_model", why), np.empty(0), np.empty(0)
+    worst = max(graded, key=lambda line: line.value or 0.0)
+    if len(scenes) > 1:
+        worst = replace(worst, found=f"{worst.found}, worst of {len(graded)} scenes that alternate")
+    photons, ratios = np.concatenate(every, 1)[:2]
+    order = np.argsort(photons)
+    return worst, photons[order], ratios[order]
+
+
+def _noise_levels(blocks: list[Block], noise: NoiseModel, *, alone: bool) -> NDArray:
+    """Measure levels of light: photons, ratio to the model, time against space, and gain, ``(4, levels)``.
+
+    A scene that is not ``alone`` has few frames, and shorter windows are taken; rows do not replace time.
+    """
+    frames = max(len(block.raw) for block in blocks)
+    window = _WINDOW if alone else min(_WINDOW, max(frames - 2, _LEAST_WINDOW))
+    parts = [_stabilized_noise(block, window) for block in blocks]
+    light, over_time, over_rows = (np.concatenate(values) for values in zip(*parts, strict=True))
+    levels = np.empty((4, 0))
+    timed = int(np.isfinite(over_time).sum()) >= 50
+    if light.size < 50 or not (timed or alone):
+        return levels
     count = max(1, min(12, light.size // 200))
     edges = np.unique(np.quantile(light, np.linspace(0, 1, count + 1)[1:-1]))
     places = np.searchsorted(edges, light, side="right")
-    photons, ratios, apart, gains = [], [], [], []
-    timed = int(np.isfinite(over_time).sum()) >= 50
     for number in range(edges.size + 1):
         here = places == number
         samples = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
@@ -286,20 +313,20 @@ def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
             continue  # A single frame cannot distinguish noise from structure between rows.
         if not any(values.any() for values in samples):
             continue  # Nothing changes here, so there is no noise to measure.
-        both = [_noise_of(values) for values in samples if values.size >= 50]
+        both = [
+            _noise_of(values, length)
+            for values, length in zip(samples, (window, _WINDOW), strict=True)
+            if values.size >= 50
+        ]
         if both:
             middle = float(noise.photons(float(light[here].mean())))
             expected = float(expected_variance(noise, np.array([middle]))[0])
             assumed = noise.gain**2 * max(middle, 0.0) + stabilized_floor(noise)
-            gains.append((min(both) * assumed - noise.variance) / max(noise.gain * middle, 1e-30))
+            gain = (min(both) * assumed - noise.variance) / max(noise.gain * middle, 1e-30)
             # Motion, activity and structure only add variance, so the smaller value is nearer to the noise.
-            photons.append(middle)
-            ratios.append(min(both) / max(expected, 1e-3))
-            apart.append(max(both) / max(min(both), 1e-9))
-    if not ratios:
-        return skipped("noise_model", "too few frames and rows to measure noise on"), np.empty(0), np.empty(0)
-    levels = np.array([photons, ratios, apart, gains])
-    return _grade_noise(noise, levels), levels[0], levels[1]
+            level = (middle, min(both) / max(expected, 1e-3), max(both) / max(min(both), 1e-9), gain)
+            levels = np.column_stack([levels, level])
+    return levels
 
 
 def _grade_noise(noise: NoiseModel, levels: NDArray) -> ReportLine:
@@ -328,34 +355,37 @@ def _grade_noise(noise: NoiseModel, levels: NDArray) -> ReportLine:
     return measured("noise_model", value, text, cause)
 
 
-def _noise_of(windows: NDArray) -> float:
-    """Estimate the noise variance from windows, some of which also hold changes of the light.
+def _noise_of(windows: NDArray, length: int) -> float:
+    """Estimate the noise variance from windows of a length, some of which also hold changes of the light.
 
     Divide quantiles of the mean of squared second differences by those of pure noise (Wilson and Hilferty
     1931). Changes raise the upper quantiles first, so the least ratio is taken.
     """
-    degrees = _WINDOW / (1 + 2 * (4 / 9 + 1 / 36))
+    degrees = length / (1 + 2 * (4 / 9 + 1 / 36))
     spread = 2 / (9 * degrees)
     quantiles = np.quantile(windows, [share for share, _ in _QUANTILES])
     ideal = [(1 - spread + normal * math.sqrt(spread)) ** 3 for _, normal in _QUANTILES]
     return float((quantiles / ideal).min())
 
 
-def _stabilized_noise(block: Block) -> tuple[NDArray, NDArray, NDArray]:
-    """Per window: light, and variance of ``A(raw)`` from second differences over time and over rows."""
+def _stabilized_noise(block: Block, over_time: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Per window: light, and variance of ``A(raw)`` from second differences over time and over rows.
+
+    Windows over time have ``over_time`` differences.
+    """
     raw = block.raw[: 40 * _WINDOW]
     parts: list[list[NDArray]] = [[], [], []]
-    for axis in (0, 1):
+    for axis, window in enumerate((over_time, _WINDOW)):
         moved = np.moveaxis(raw, axis, 0)
-        size = (len(moved) - 2) // _WINDOW * _WINDOW
-        if size < _WINDOW:
+        size = (len(moved) - 2) // window * window
+        if size < window:
             continue
         flat = moved.reshape(len(moved), -1)
         thin = flat[:, :: max(1, flat.size // (1 << 22))]
         stabilized = anscombe(thin, block.noise)
         second = (stabilized[:-2] - 2 * stabilized[1:-1] + stabilized[2:])[:size] / math.sqrt(6)
-        windows = (second**2).reshape(-1, _WINDOW, thin.shape[1]).mean(1).ravel()
-        light = thin[1 : size + 1].astype(np.float64).reshape(-1, _WINDOW, thin.shape[1]).mean(1).ravel()
+        windows = (second**2).reshape(-1, window, thin.shape[1]).mean(1).ravel()
+        light = thin[1 : size + 1].astype(np.float64).reshape(-1, window, thin.shape[1]).mean(1).ravel()
         parts[0].append(light)
         parts[1 + axis].append(windows)
         parts[2 - axis].append(np.full(windows.size, np.nan))

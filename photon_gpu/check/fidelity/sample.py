@@ -18,6 +18,7 @@ from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import present_frames
+from photon_gpu.sources.select.detect_alternation import period_of_scenes
 from photon_gpu.store.metadata import lost_frames
 
 RUN_FRAMES = 1000
@@ -29,6 +30,7 @@ _LEAST_PHOTONS = 0.1
 _PEAK_PHOTONS = 0.7  # Width of the bin of a photon peak.
 _PIECE_BYTES = 64 << 20
 _LEAST_ROWS = 8
+_PERIOD_FRAMES, _PERIOD_PIXELS, _LEAST_CYCLES = 50, 512, 3  # in which frames are seen to alternate
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Block:
     noise : NoiseModel
     channel : int
         Channel of the arrays, if each channel of the movie has its own noise model.
+    scene : int
+        Number of the scene, if frames of several scenes alternate: see :meth:`Sample.by_scene`.
     """
 
     frames: NDArray[np.int64]
@@ -60,6 +64,13 @@ class Block:
     residual: NDArray[np.float32]
     noise: NoiseModel
     channel: int = 0
+    scene: int = 0
+
+    def of_scene(self, scene: int, period: int) -> Block:
+        """Return the frames of one scene of ``period`` that alternate."""
+        mine = self.frames % period == scene
+        names = ("frames", "raw", "counts", "unrounded", "residual")
+        return replace(self, **{name: getattr(self, name)[mine] for name in names}, scene=scene)
 
     @lazy_property
     def light(self) -> NDArray[np.float32]:
@@ -122,6 +133,26 @@ class Sample:
             return math.sqrt(by_step)
         taken = min(self.noise.variance, (_PEAK_PHOTONS * self.noise.gain) ** 2 / 12)
         return math.sqrt(float(np.maximum(taken / self.run.sigma**2, by_step).mean()))
+
+    @property
+    def period(self) -> int:
+        """Frames from one to the next of the same scene: above 1 where interleaved channels alternate."""
+        few = self.run.raw[:_PERIOD_FRAMES]
+        few = few.reshape(len(few), -1)[:, :: max(1, few[0].size // _PERIOD_PIXELS)].astype(np.float64)
+        if len(few) < 2 * _LEAST_CYCLES or not np.isfinite(few).all():
+            return 1
+        period = period_of_scenes(few) or 1
+        return period if len(self.run.raw) >= _LEAST_CYCLES * period else 1
+
+    def by_scene(self) -> Sample:
+        """Part blocks in which frames of several scenes alternate, so that each block shows one scene.
+
+        Noise is measured between successive frames, and light is averaged over them.
+        """
+        if (period := self.period) == 1:
+            return self
+        parts = [block.of_scene(scene, period) for block in self.blocks for scene in range(period)]
+        return replace(self, blocks=tuple(part for part in parts if len(part.raw) > 1))
 
     @property
     def pixels(self) -> int:

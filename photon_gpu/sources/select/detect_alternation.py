@@ -37,7 +37,7 @@ def alternation(source: Source) -> int | None:
     frames = _middle(source)
     if len(frames) < 2 * _LEAST_CYCLES or not np.isfinite(frames).all():
         return None
-    return _by_likeness(frames) or _by_spread(frames)
+    return period_of_scenes(frames) or _by_spread(frames)
 
 
 def _middle(source: Source) -> NDArray[np.float64]:
@@ -55,8 +55,9 @@ def _middle(source: Source) -> NDArray[np.float64]:
     return np.concatenate(parts)
 
 
-def _by_likeness(frames: NDArray[np.float64]) -> int | None:
-    """Period at which frames differ least, if they differ clearly more at all shorter lags."""
+def period_of_scenes(frames: NDArray[np.float64]) -> int | None:
+    """Period at which ``(frames, pixels)`` differ least, if they differ clearly more at all shorter lags."""
+    frames = frames[:, :: max(1, frames.shape[1] // _PIXELS)]
     longest = min(len(frames) // 2, LONGEST_PERIOD)
     lags = range(1, min(2 * longest, len(frames) - 2) + 1)
     differ = {lag: float(np.mean((frames[lag:] - frames[:-lag]) ** 2)) for lag in lags}

@@ -50,7 +50,8 @@ def test_the_limit_of_dff_scales_with_the_step(step):
 
 def test_a_slope_that_is_not_the_gain_is_explained():
     raw = detected(20.0, 20, 200)
-    raw[::2] += (raw[::2] * 0.1).astype("uint16")  # the whole scene flickers
+    brighter = np.random.default_rng(0).random(64) < 0.5  # the whole scene flickers
+    raw[brighter] += (raw[brighter] * 0.1).astype("uint16")
     assert "activity and motion are in this slope" in report(raw, 20.0)["slope"].found
     assert "activity" not in report(detected(20.0, 20, 200), 20.0)["slope"].found
 
@@ -62,3 +63,29 @@ def test_information_is_told_per_light_and_a_coarse_step_warns_in_the_dark():
     assert coarse.status == "WARN" and "0.65 at 0.3, 0.85 at 1" in coarse.found
     assert report(detected(100.0, 4, 12), 100.0, step=1.0)["information"].status == "PASS"
     assert report(detected(100.0, 2, 12), 100.0, step=1.0)["information"].status == "WARN"
+
+
+def interleaved(period: int, gains: tuple[float, ...]) -> np.ndarray:
+    """Still scenes of 20 to 200 photons, each brightest elsewhere, whose frames alternate."""
+    values = np.concatenate([detected(gain, 20, 200)[:18] for gain in gains])
+    frames = values[np.arange(18 * period).reshape(period, 18).T.ravel()]
+    for scene in range(period):
+        frames[scene::period] = np.roll(frames[scene::period], 64 * scene // period, axis=2)
+    return frames
+
+
+@pytest.mark.parametrize("period", [2, 3])
+def test_interleaved_channels_of_one_gain_pass_and_a_wrong_gain_fails(period):
+    raw = interleaved(period, (20.0,) * period)
+    right = report(raw, 20.0)
+    assert right.verdict == "PASS" and f"{period} scenes that alternate" in right["noise_model"].found
+    line = report(raw, 10.0)["noise_model"]
+    assert line.status == "FAIL"
+    assert float(line.cause.split("nearer to ")[1].split(";")[0]) == pytest.approx(20.0, rel=0.1)
+
+
+@pytest.mark.parametrize("period", [2, 3])
+def test_the_gain_of_one_interleaved_channel_does_not_excuse_that_of_another(period):
+    line = report(interleaved(period, (20.0,) * (period - 1) + (80.0,)), 20.0)["noise_model"]
+    assert line.status == "FAIL"
+    assert float(line.cause.split("nearer to ")[1].split(";")[0]) == pytest.approx(80.0, rel=0.1)

@@ -71,4 +71,4 @@ def test_one_detector_that_looks_at_scenes_in_turn_has_one_model(tmp_path):
     estimate = pg.estimate_noise(movie)
     assert estimate.verdict == "PASS" and abs(estimate.model.gain - 20) < 1
     assert "planes=3 or channels=3" in estimate.warnings[0].message
-    assert estimate.warnings[0].message in pg.encode(movie, tmp_path / "a", check=False).notes
+    assert estimate.warnings[0].message in pg.encode(movie, tmp_path / "a").notes
