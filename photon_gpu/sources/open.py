@@ -24,6 +24,7 @@ from photon_gpu.sources.multifile.joined import JoinedSource
 from photon_gpu.sources.multifile.numbering import order_files
 from photon_gpu.sources.select.axes import letters
 from photon_gpu.sources.select.open_options import SELECTION, OpenOptions, SourceRequest, split_options
+from photon_gpu.sources.select.read_coordinates import Coordinate, with_coordinates
 from photon_gpu.sources.select.selected import selected
 
 __all__ = ["Source", "check_movie", "open_source"]
@@ -339,9 +340,16 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
 
 
 def _labelled(source: Source, obj: Any) -> Source:
-    """Add the dimension names of an xarray object to its source."""
+    """Add the dimension names and coordinates of an xarray object to its source."""
     dims = getattr(obj, "dims", None)
     source.stored_axes = letters(dims) if isinstance(dims, tuple) else None
+    xarray = sys.modules.get("xarray")
+    if xarray is not None and isinstance(obj, xarray.DataArray):
+        coordinates = [
+            Coordinate(str(name), tuple(map(str, one.dims)), one.values, one.attrs)
+            for name, one in obj.coords.items()
+        ]
+        source.recording = with_coordinates(source.recording, tuple(map(str, obj.dims)), coordinates)
     return source
 
 

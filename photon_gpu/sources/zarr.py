@@ -23,7 +23,8 @@ from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.ome_zarr_image import choose_image, full_resolution, is_image
-from photon_gpu.sources.select.stored_dimension_names import zarr_axes
+from photon_gpu.sources.select.read_coordinates import with_coordinates
+from photon_gpu.sources.select.stored_dimension_names import zarr_axes, zarr_coordinates, zarr_dimensions
 
 ATTRIBUTES = "zarr/attributes.json"
 """Document of the attributes of an array."""
@@ -68,6 +69,8 @@ class ZarrSource(ChunkedSource):
         super().__init__(array, name=name, chunks=array.chunks)
         self.stored_axes = zarr_axes(array)
         self.recording = _recording_of({"": array}, array)
+        if "photon_recording" not in array.attrs and (dims := zarr_dimensions(array)):
+            self.recording = with_coordinates(self.recording, dims, zarr_coordinates(array, dims))
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
                 lacking, problem = sync(_find_gaps(array))
@@ -176,9 +179,15 @@ def open_zarr(
         ) from error
     source = ZarrSource(array, name=name, missing=missing)
     names = {document.name for document in recording.documents}
-    own = (document for document in source.recording.documents if document.name not in names)
-    documents = (*recording.documents, *own)
-    source.recording = recording.replace(documents=documents)
+    own = source.recording
+    more = (document for document in own.documents if document.name not in names)
+    source.recording = recording.replace(
+        channel_names=recording.channel_names or own.channel_names,
+        frame_rate=recording.frame_rate or own.frame_rate,
+        timestamps=own.timestamps if recording.timestamps is None else recording.timestamps,
+        documents=(*recording.documents, *more),
+        not_kept=dict.fromkeys((*recording.not_kept, *own.not_kept)),
+    )
     return source
 
 

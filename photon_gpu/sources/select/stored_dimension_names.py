@@ -1,10 +1,11 @@
-"""Read the names of dimensions that HDF5 and Zarr files store for an array."""
+"""Read the names of dimensions, and the coordinates, that HDF5 and Zarr files store for an array."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from photon_gpu.sources.select.axes import letters
+from photon_gpu.sources.select.read_coordinates import Coordinate
 
 
 def hdf5_axes(dataset: Any) -> str | None:
@@ -19,26 +20,49 @@ def hdf5_axes(dataset: Any) -> str | None:
     return letters(words)
 
 
+def zarr_dimensions(array: Any) -> tuple[str, ...]:
+    """Dimension names of a Zarr array, as Zarr v3 or xarray stores them; none if they do not fit it."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    whole = isinstance(names, list | tuple) and len(names) == array.ndim
+    return tuple(map(str, names)) if whole else ()
+
+
 def zarr_axes(array: Any) -> str | None:
     """Axes of a Zarr array: its dimension names, xarray's attribute, or the axes of its OME-Zarr group."""
-    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    if not names:
-        names = _ome_axes(array)
-    return letters(names) if isinstance(names, list | tuple) and len(names) == array.ndim else None
+    names = zarr_dimensions(array) or _ome_axes(array)
+    return letters(names) if names and len(names) == array.ndim else None
+
+
+def zarr_coordinates(array: Any, dims: tuple[str, ...]) -> list[Coordinate]:
+    """Coordinates that xarray stored beside an array: named as a dimension, or in its ``coordinates``."""
+    listed = str(array.attrs.get("coordinates", "")).split()
+    try:
+        group = _parent(array)
+        beside = {name: group[name] for name in dict.fromkeys((*dims, *listed)) if name in group}
+        return [
+            Coordinate(name, zarr_dimensions(one) or (name,) * one.ndim, one[...], dict(one.attrs))
+            for name, one in beside.items()
+        ]
+    except Exception:
+        return []  # no group; each store raises other errors
 
 
 def _ome_axes(array: Any) -> list[str] | None:
     """Axis names in the multiscales metadata of the parent group; None without such metadata."""
+    try:
+        attributes: Any = dict(_parent(array).attrs)
+        listed = attributes.get("ome", attributes)["multiscales"]
+        return [axis["name"] if isinstance(axis, dict) else axis for axis in listed[0]["axes"]]
+    except Exception:
+        return None  # no group, or not OME-Zarr; each store raises other errors
+
+
+def _parent(array: Any) -> Any:
+    """Open the group above an array for reading."""
     import zarr
 
     store, path = array.store, array.store_path.path
     if not path and hasattr(store, "root"):  # the parent group is outside the opened folder
         store, path = str(store.root.parent), "."
     above = path.rpartition("/")[0]
-    try:
-        group = zarr.open_group(store, path=above, mode="r", zarr_format=array.metadata.zarr_format)
-        attributes: Any = dict(group.attrs)
-        listed = attributes.get("ome", attributes)["multiscales"]
-        return [axis["name"] if isinstance(axis, dict) else axis for axis in listed[0]["axes"]]
-    except Exception:
-        return None  # no group, or not OME-Zarr; each store raises other errors
+    return zarr.open_group(store, path=above, mode="r", zarr_format=array.metadata.zarr_format)

@@ -1,0 +1,68 @@
+"""Times and channel names in the coordinates of xarray objects, and of Zarr groups that xarray wrote."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import xarray
+
+import photon_gpu as pg
+from photon_gpu.sources.open import open_source
+
+START = np.datetime64("2026-01-01T00:00:00", "us")
+STEPS = np.arange(5) * 100
+TIMES = {
+    "numbers": ("time", STEPS, {"units": "ms"}),
+    "dates": ("time", START + STEPS * np.timedelta64(1, "ms")),
+    "durations": ("time", STEPS * np.timedelta64(1, "ms")),
+}
+
+
+def labelled(times, **more) -> xarray.DataArray:
+    values = np.random.default_rng(0).poisson(50, (5, 2, 8, 8)).astype("uint16")
+    coords = {"time": times, "channel": ["green", "red"], **more}
+    return xarray.DataArray(values, dims=("time", "channel", "y", "x"), coords=coords, name="movie")
+
+
+def stored(array: xarray.DataArray, folder, version: int) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zarr warns of texts in version 3
+        array.to_zarr(folder, zarr_format=version)
+    return str(folder)
+
+
+@pytest.mark.parametrize("time_type", TIMES)
+@pytest.mark.parametrize("source", ["object", "zarr 2", "zarr 3", "array of zarr"])
+def test_times_rate_and_channel_names_are_read(tmp_path, time_type, source):
+    movie = labelled(TIMES[time_type])
+    if source != "object":
+        movie = stored(movie, tmp_path / "raw.zarr", 2 if source == "zarr 2" else 3)
+        movie += "/movie" if source == "array of zarr" else ""
+    with open_source(movie) as opened:
+        recording = opened.recording
+    first = 1767225600.0 if time_type == "dates" else 0.0
+    assert recording.timestamps == pytest.approx(first + STEPS / 1000, abs=1e-6)
+    assert (recording.frame_rate, recording.channel_names) == (10.0, ("green", "red"))
+    assert recording.axes == "tcyx" and recording.not_kept == ()
+
+
+@pytest.mark.parametrize("source", ["object", "zarr"])
+def test_the_report_names_coordinates_that_are_not_read(tmp_path, source):
+    movie = labelled(("time", STEPS), depth=("time", STEPS / 7), x=np.arange(8))
+    if source == "zarr":
+        movie = stored(movie, tmp_path / "raw.zarr", 3)
+    report = pg.encode(movie, tmp_path / "a.zarr", noise=pg.NoiseModel(gain=1.0), check=False)
+    assert "not kept: coordinate 'time' along time, coordinate 'depth' along time" in report.notes
+    recording = pg.open(tmp_path / "a.zarr").recording
+    assert recording.timestamps is None and recording.channel_names == ("green", "red")
+
+
+def test_uneven_times_have_no_rate_and_missing_ones_are_nan(tmp_path):
+    dates = START + np.array([0, 100, 250, 300, 400]) * np.timedelta64(1, "ms")
+    dates[3] = np.datetime64("NaT")
+    for movie in (labelled(("time", dates)), stored(labelled(("time", dates)), tmp_path / "raw.zarr", 3)):
+        with open_source(movie) as opened:
+            assert np.isnan(opened.recording.timestamps).tolist() == [False] * 3 + [True, False]
+            assert opened.recording.frame_rate is None
