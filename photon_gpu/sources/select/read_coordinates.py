@@ -67,7 +67,9 @@ def with_coordinates(
     frames = dims[0] if axes is None else dims[frame_axis(axes)]
     is_time = axes is None or frame_axis(axes) == axes.find("t")
     channels = dims[axes.index("c")] if axes is not None and "c" in axes else None
-    times, names, not_kept = None, (), []
+    times: NDArray[np.float64] | None = None
+    names: tuple[str, ...] = ()
+    not_kept: list[str] = []
     # A coordinate with the name of its dimension says most.
     for one in sorted(coordinates, key=lambda one: (one.name,) != one.dims):
         values = np.asarray(one.values)
