@@ -180,28 +180,37 @@ def correlation(p: LineFit, line: NoiseLine) -> Correlation:
     for axis in "yx":
         one, two, three = (p.cells.form(f"{axis}{k}") for k in (1, 2, 3))
         # Jittering structure correlates over one pixel too: subtract what is proportional to the contrast.
-        out[axis] = _ratio(p, line, w * _flat(p, line, one - 1.6 * two + 0.6 * three), own)
+        out[axis] = _flat_ratio(p, line, one - 1.6 * two + 0.6 * three, w, own)
     near, far = p.cells.form("t1"), p.cells.form("t2")
-    rho, error = _ratio(p, line, w * _flat(p, line, far - near), w * far)
+    rho, error = _flat_ratio(p, line, far - near, w, w * far)
     return Correlation(
         y=out["y"][0], x=out["x"][0], t=rho, y_error=out["y"][1], x_error=out["x"][1], t_error=error
     )
 
 
-def _flat(p: LineFit, line: NoiseLine, value: NDArray) -> NDArray:
-    """Subtract from ``value`` its part that is proportional to the contrast between neighbours."""
+def _flat_ratio(
+    p: LineFit, line: NoiseLine, value: NDArray, w: NDArray, denominator: NDArray
+) -> tuple[float, float]:
+    """Ratio of ``w * value``, without its part that is proportional to the contrast, and its error.
+
+    The error of that part counts: in few pixels or on an even slope, noise determines it.
+    """
     if p.scheme == "none":
-        return value
-    solution, _ = p.solve(value, p.weight(line.gain, line.intercept, line.jitter), line.used, contrast=True)
-    return value - solution[2] * p.cells.form("contrast")
+        return _ratio(p, line, w * value, denominator)
+    weight = p.weight(line.gain, line.intercept, line.jitter)
+    solution, influence = p.solve(value, weight, line.used, contrast=True)
+    contrast = p.cells.form("contrast")
+    return _ratio(p, line, w * (value - solution[2] * contrast), denominator, -(w @ contrast) * influence[2])
 
 
-def _ratio(p: LineFit, line: NoiseLine, numerator: NDArray, denominator: NDArray) -> tuple[float, float]:
+def _ratio(
+    p: LineFit, line: NoiseLine, numerator: NDArray, denominator: NDArray, correction: NDArray | float = 0.0
+) -> tuple[float, float]:
     total = denominator.sum()
     if not total > 0:
         return 0.0, float("inf")
     ratio = float(numerator.sum() / total)
-    influence = (numerator - ratio * denominator)[None, :] / total
+    influence = (numerator - ratio * denominator + correction)[None, :] / total
     return ratio, float(np.sqrt(p.scatter(influence, line.used)[0, 0]))
 
 

@@ -121,6 +121,17 @@ def test_correlation_is_measured_right(movie):
     assert max(abs(raw.y), abs(raw.x), abs(raw.t)) < 0.03
 
 
+@pytest.mark.parametrize(
+    ("shape", "brightest"), [((5000, 3, 3), 60.0), ((60, 64, 64), 3e4)], ids=["few pixels", "bright"]
+)
+def test_an_even_slope_of_light_is_not_taken_for_correlation(shape, brightest):
+    """Its contrast is that of noise, so what is subtracted in proportion to it is uncertain."""
+    light = np.linspace(brightest / 15, brightest, shape[1] * shape[2]).reshape(shape[1:])
+    result = estimate_noise(detect(np.broadcast_to(light, shape)))
+    assert (result.verdict, list(named(result))) == ("PASS", []), str(result)
+    assert result.model.gain == pytest.approx(8, rel=0.04)
+
+
 def test_a_slow_detector_along_x_is_no_refusal(movie):
     mixed = 0.88 * movie + 0.12 * np.roll(movie, 1, axis=2)
     result = estimate_noise(np.rint(mixed).astype("int32"))
