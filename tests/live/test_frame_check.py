@@ -16,6 +16,7 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.frame_check import FrameCheck
+from tests.support.waiting import wait_until
 
 CAMERA = pg.NoiseModel(gain=1.0, offset=0.0, variance=1.0)
 CHUNK = 4
@@ -29,13 +30,6 @@ def movie(dtype, frames=10, low=90, high=110):
 def begin(url, dtype, **options):
     options = {"noise": CAMERA, "chunk_frames": CHUNK, "workers": 1, "publish_seconds": 0.0, **options}
     return pg.LiveWriter(url, frame_shape=SHAPE, dtype=dtype, **options)
-
-
-def until(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("layout", ["compact", "plain"])
@@ -182,7 +176,7 @@ def test_frames_taken_before_the_model_was_known_and_beyond_it_make_the_recordin
         live.append(frames[:8])
         live.append(frames[8:10])  # while the model is estimated
         going.set()
-        until(lambda: live.status().notes)
+        wait_until(lambda: live.status().notes)
         live.append(frames[10:])
     assert "every bit is kept" in live.status().notes[0]
     result = pg.open(tmp_path / "m.zarr")
@@ -204,7 +198,7 @@ def test_after_an_estimate_that_refuses_every_later_frame_is_taken(tmp_path, dty
     frames = movie(dtype, 30)
     with begin(tmp_path / "m.zarr", dtype, noise=lambda sample: None, estimate_frames=4) as live:
         live.append(frames[:8])
-        until(lambda: live.status().notes)
+        wait_until(lambda: live.status().notes)
         for frame in frames[8:]:
             live.append(frame)
         if np.dtype(dtype).kind == "f":

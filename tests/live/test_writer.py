@@ -22,6 +22,7 @@ from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.ledger import Ledger
 from tests.support import cupy_standin as standin
 from tests.support.concurrent_calls import at_once
+from tests.support.waiting import wait_until
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 
@@ -35,13 +36,6 @@ def camera(frames=25, shape=(9, 11), dtype="int16", seed=0):
 def begin(url, movie, **options):
     options = {"noise": CAMERA, "chunk_frames": 8, "workers": 2, "publish_seconds": 0.0, **options}
     return pg.LiveWriter(url, frame_shape=movie.shape[1:], dtype=movie.dtype, **options)
-
-
-def until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +84,11 @@ def test_append_tells_what_is_acknowledged(tmp_path):
         for t, frame in enumerate(movie[:8]):
             assert live.append(frame) == t + 1
         assert live.append(movie[8:], wait=False) >= 8
-        until(lambda: live.acknowledged == 24)
+        wait_until(lambda: live.acknowledged == 24)
     with begin(tmp_path / "n.zarr", movie) as live:
         assert live.append(movie[:7]) == 0
         live.append(movie[7:17])
-        until(lambda: live.acknowledged == 16)
+        wait_until(lambda: live.acknowledged == 16)
         assert live.append(movie[17]) == 16
 
 
@@ -131,7 +125,7 @@ def test_status_counts_and_one_line(tmp_path):
     movie = camera(24)
     live = begin(tmp_path / "m.zarr", movie, queue_bytes=8 * 8 * 9 * 11 * 2)
     live.append(movie[:20])
-    until(lambda: live.status().frames_stored == 16)
+    wait_until(lambda: live.status().frames_stored == 16)
     status = live.status()
     assert (status.frames_in, status.frames_acknowledged, status.frames_stored) == (20, 16, 16)
     assert 0 < status.queue_bytes <= status.queue_limit_bytes == 8 * 8 * 9 * 11 * 2
@@ -386,7 +380,7 @@ def test_an_error_while_encoding_is_told_by_append_and_by_close(tmp_path, monkey
     movie = camera(200)
     live = begin(tmp_path / "m.zarr", movie, durability="frame")
     live.append(movie[:8])
-    until(lambda: live.status().frames_stored == 8)
+    wait_until(lambda: live.status().frames_stored == 8)
 
     def broken(self, values, *args, **kwargs):
         raise ZeroDivisionError("planted")
@@ -474,7 +468,7 @@ def test_the_first_chunk_is_published_at_once_however_young_the_clock(tmp_path, 
     movie = camera(16)
     live = begin(tmp_path / "m.zarr", movie, publish_seconds=3000.0)
     live.append(movie[:8])
-    until(lambda: live.status().frames_stored == 8)
+    wait_until(lambda: live.status().frames_stored == 8)
     live.close()
 
 

@@ -11,6 +11,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, StoreNotFoundError
+from tests.support.waiting import wait_until
 
 MOVIE = np.random.default_rng(0).integers(0, 8, (60, 6, 7)).astype("uint16")
 
@@ -21,17 +22,10 @@ def begin(url, **options):
     return pg.LiveWriter(url, frame_shape=(6, 7), dtype="uint16", **options)
 
 
-def until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
 def test_a_reader_sees_every_frame_once_in_order_and_stops_at_the_end(tmp_path):
     live = begin(tmp_path / "m.zarr")
     live.append(MOVIE[:5], timestamp=range(5))
-    until(lambda: live.acknowledged == 5)
+    wait_until(lambda: live.acknowledged == 5)
     movie = pg.open(tmp_path / "m.zarr", follow=True)
     seen = []
     reader = threading.Thread(target=lambda: seen.extend(movie.follow_counts()))
@@ -50,7 +44,7 @@ def test_any_reader_at_any_time_sees_a_consistent_prefix(tmp_path):
     """Plain zarr and photon_gpu open the store again and again while it grows."""
     live, failures, lengths = begin(tmp_path / "m.zarr"), [], []
     live.append(MOVIE[:5])
-    until(lambda: live.acknowledged == 5)
+    wait_until(lambda: live.acknowledged == 5)
     done = threading.Event()
 
     def read():
@@ -80,10 +74,10 @@ def test_any_reader_at_any_time_sees_a_consistent_prefix(tmp_path):
 def test_the_length_changes_with_refresh_alone(tmp_path):
     live = begin(tmp_path / "m.zarr", publish_seconds=0.0)
     live.append(MOVIE[:5])
-    until(lambda: live.acknowledged == 5)
+    wait_until(lambda: live.acknowledged == 5)
     movie = pg.open(tmp_path / "m.zarr", follow=True)
     live.append(MOVIE[5:20])
-    until(lambda: live.acknowledged == 20)
+    wait_until(lambda: live.acknowledged == 20)
     assert len(movie) == 5 and movie.counts[...].shape[0] == 5
     key = ([-1, 0], slice(None), [1, 2])
     np.testing.assert_array_equal(movie.counts[key], MOVIE[:5][key])
@@ -94,7 +88,7 @@ def test_the_length_changes_with_refresh_alone(tmp_path):
 def test_waiting_ends_by_time_and_with_the_recording(tmp_path):
     live = begin(tmp_path / "m.zarr")
     live.append(MOVIE[:5])
-    until(lambda: live.acknowledged == 5)
+    wait_until(lambda: live.acknowledged == 5)
     movie = pg.open(tmp_path / "m.zarr", follow=True)
     assert movie.wait(5) and not movie.wait(6, timeout=0.05, interval=0.01)
     live.append(MOVIE[5:7])

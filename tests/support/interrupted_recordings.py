@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 
 import numcodecs.blosc
 import numpy as np
@@ -13,6 +12,7 @@ from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool.spool import pending
 from photon_gpu.reader.movie import Movie
 from photon_gpu.store.storage import Storage
+from tests.support.waiting import wait_until
 
 NOISE = pg.NoiseModel(gain=1.0)
 SHAPE = (6, 7)
@@ -90,10 +90,7 @@ def _append(live, batches, tell, between=lambda live: None):
 
 def whole_chunks_acknowledged(live):
     """Wait until the frames of all complete chunks are acknowledged."""
-    until = time.monotonic() + 20
-    while live.acknowledged < live.status().frames_in // CHUNK * CHUNK:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    wait_until(lambda: live.acknowledged >= live.status().frames_in // CHUNK * CHUNK)
 
 
 def check_prefix(movie: Movie, acknowledged, appended):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 import photon_gpu as pg
+from tests.support.waiting import wait_until
 
 MOVIE = np.random.default_rng(0).integers(0, 8, (30, 6, 7)).astype("uint16")
 COUNTER = pg.NoiseModel()
@@ -26,10 +25,7 @@ def killed(url, spool, frames=11, stored=0, **options):
     live = pg.LiveWriter(url, frame_shape=(6, 7), dtype="uint16", spool=spool, **options)
     for t in range(frames):
         live.append(MOVIE[t], timestamp=t)
-    until = time.monotonic() + 20
-    while live.status().frames_stored < stored:
-        assert time.monotonic() < until
-        time.sleep(0.005)
+    wait_until(lambda: live.status().frames_stored >= stored)
     live._journaling.stop()
     live._pipeline.stop()
     live._spool.release()

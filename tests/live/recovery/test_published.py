@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from unittest import mock
 
 import pytest
@@ -18,6 +17,7 @@ from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
 from tests.support.faulty_object_store import FaultyFileSystem, Script
 from tests.support.interrupted_recordings import CHUNK, check_prefix, frames, settings
+from tests.support.waiting import wait_until
 
 
 def killed(folder, spool, *, chunks=5, away=None, layout="compact"):
@@ -29,20 +29,13 @@ def killed(folder, spool, *, chunks=5, away=None, layout="compact"):
     live = pg.LiveWriter(fs.storage(), spool=spool, **settings(publish_seconds=3600.0, layout=layout))
     for t in range(0, chunks * CHUNK, CHUNK):
         live.append(frames(t, t + CHUNK), timestamp=list(range(t, t + CHUNK)))
-        until(lambda name=f"{t // CHUNK}.0.0": name in fs.storage().names())
-        until(lambda: away or live.acknowledged)
+        wait_until(lambda name=f"{t // CHUNK}.0.0": name in fs.storage().names())
+        wait_until(lambda: away or live.acknowledged)
     live._pipeline._delivery.patience.stopping.set()
     live._pipeline._publisher.stop()
     if live._spool:
         live._spool.release()
     return live, FaultyFileSystem(folder).storage()
-
-
-def until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("with_spool", [True, False])
@@ -87,12 +80,12 @@ def test_a_chunk_that_the_journal_has_in_part_is_taken_from_the_store(tmp_path):
         storage, spool=tmp_path / "spool", **settings(durability="frame", publish_seconds=3600.0)
     )
     live.append(frames(0, 4), timestamp=list(range(4)))
-    until(lambda: live.status().frames_stored == 4)
+    wait_until(lambda: live.status().frames_stored == 4)
     live.append(frames(4, 6), timestamp=[4, 5])
     write = live._journal.write
     with mock.patch.object(live._journal, "write", lambda *a: lagging.wait(20) and write(*a)):
         live.append(frames(6, 8), timestamp=[6, 7], wait=False)
-        until(lambda: "1.0.0" in storage.names())
+        wait_until(lambda: "1.0.0" in storage.names())
         live._pipeline._delivery.patience.stopping.set()
         live._pipeline._publisher.stop()
         assert live.acknowledged == 6

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.storage import Storage
 from tests.support.killed_recordings import COUNTER, MOVIE, killed
+from tests.support.waiting import wait_until
 
 
 def exact(url, frames=11):
@@ -227,10 +227,7 @@ def lax(monkeypatch, url, spool, stop_before=0, **options):
     live._pipeline.submit = lambda chunk: submit(chunk) if chunk.number < stop_before else None
     for t, frame in enumerate(WIDE):
         live.append(frame, timestamp=t)
-    until = time.monotonic() + 30
-    while live.status().frames_stored < 4 * stop_before:
-        assert time.monotonic() < until
-        time.sleep(0.005)
+    wait_until(lambda: live.status().frames_stored >= 4 * stop_before)
     live._journaling.stop()
     live._pipeline.stop()
     live._spool.release()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.waiting import wait_until
 
 VALUES = camera_movie(75, 17, 23)
 OPTIONS = {"noise": CAMERA, "chunk_frames": 10, "publish_seconds": 0.0}
@@ -25,13 +25,6 @@ SHAPE = {"frame_shape": (17, 23), "dtype": "uint16"}
 @pytest.fixture(autouse=True)
 def three_chunks_in_a_shard(monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 3 * 10 * 17 * 23 * 2)
-
-
-def wait_until(condition):
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
