@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,18 @@ def test_what_a_line_allocates_is_counted_to_it_even_if_it_is_gone_at_once():
     assert lines == {"indexing.py"}
     # Two of eight bytes are added and chosen from, and comparisons of one byte come and go.
     assert 2 * 800_000 < sum(watch.lines.values()) < 6 * 800_000
+
+
+def test_what_an_unrelated_thread_allocates_in_one_call_is_not_counted():
+    frames, others = np.arange(-100_000, 0), iter([50_000_000])
+
+    def action():
+        thread = threading.Thread(target=lambda: np.empty(next(others, 0), np.uint8))
+        thread.start()
+        thread.join()
+        indexing.Selection(frames, (200_000, 2, 2))
+
+    assert 2 * 800_000 < sum(buffer_copies.fewest(action).values()) < 6 * 800_000
 
 
 # Bytes allocated per raw byte of a chunk of two-byte samples, beside memory that threads keep; each figure is
