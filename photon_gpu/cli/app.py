@@ -257,12 +257,24 @@ def _stop_cleanly() -> None:
         unwind(number, frame)
 
     def unwind(number: int, frame: FrameType | None) -> None:
-        if _holds_a_lock(frame) and sys.platform != "win32":
-            signal.signal(signal.SIGALRM, lambda _, later: unwind(number, later))
-            signal.setitimer(signal.ITIMER_REAL, 0.005)
-            return
-        raise KeyboardInterrupt(number)
+        if not _holds_a_lock(frame):
+            raise KeyboardInterrupt(number)
+        unwind_later(number)
 
+    def unwind_later(number: int) -> None:
+        if sys.platform == "win32":  # It has no such timer.
+            raise KeyboardInterrupt(number)
+        signal.signal(signal.SIGALRM, lambda _, later: unwind(number, later))
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+
+    def ignored(error: sys.UnraisableHookArgs) -> None:
+        # Python drops what is raised in a finalizer or a callback of a weak reference.
+        if isinstance(error.exc_value, KeyboardInterrupt) and sys.platform != "win32":
+            unwind_later(*(error.exc_value.args or (signal.SIGINT,)))
+        else:
+            sys.__unraisablehook__(error)
+
+    sys.unraisablehook = ignored
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
 

@@ -283,3 +283,19 @@ def test_encode_does_without_linear_algebra_that_takes_long_to_import(tmp_path):
     )
     assert "numba.np.arraymath" in modules
     assert "scipy.linalg" not in modules
+
+
+def test_an_interrupt_within_a_finalizer_is_not_lost():
+    program = """
+import signal, time
+from photon_gpu.cli import app
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+app._stop_cleanly()
+Finalized()
+time.sleep(20)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGINT and "Exception ignored" not in done.stderr, done
