@@ -34,6 +34,9 @@ _BAD_INPUT = (
     errors.StoreNotFoundError,
 )
 
+# What matplotlib logs where its folder for a cache cannot be written.
+_NO_CACHE = ("mkdir -p failed", "not a writable directory", "temporary cache directory")
+
 # Advice in messages of the library, and the same advice for the command line.
 _SPOKEN = (
     ("overwrite=True", "--overwrite"),
@@ -304,10 +307,12 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
 
     class Logged(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # Ours repeats warnings that arrive as such; matplotlib's tells of its cache folder.
-            if record.name in ("photon_gpu", "matplotlib"):
+            text = record.getMessage()
+            if record.name == "photon_gpu":  # its log repeats its warnings, which arrive as warnings
                 return
-            tell(f"{record.name.partition('.')[0]}: {record.getMessage()}")
+            if record.name == "matplotlib" and any(words in text for words in _NO_CACHE):
+                return  # it takes a temporary folder, and a figure is the same
+            tell(f"{record.name.partition('.')[0]}: {text}")
 
     logged = Logged(logging.WARNING)
     logging.getLogger().addHandler(logged)

@@ -134,6 +134,7 @@ def test_a_warning_that_was_shown_is_not_in_the_report_again(long_movie):
 
 def test_a_cache_that_matplotlib_cannot_keep_is_no_warning():
     with collected_warnings(as_json=True) as warned:
-        logging.getLogger("matplotlib").warning("mkdir -p failed for path /root/.config/matplotlib")
+        logging.getLogger("matplotlib").warning("mkdir -p failed for path config/matplotlib: read-only")
+        logging.getLogger("matplotlib").warning("Bad value in file 'matplotlibrc', line 3")
         logging.getLogger("tifffile").warning("a tag is damaged")
-    assert warned == ["tifffile: a tag is damaged"]
+    assert warned == ["matplotlib: Bad value in file 'matplotlibrc', line 3", "tifffile: a tag is damaged"]
