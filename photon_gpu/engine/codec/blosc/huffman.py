@@ -41,8 +41,14 @@ def trial_spans(nbytes: int, compressor: Compressor) -> list[slice]:
     size, length = compressor.blocksize, min(compressor.blocksize, _TRIAL_BYTES)
     if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size:
         return []
-    first = min(-(-nbytes // size), 16) // 3
-    return [slice(start, min(start + length, nbytes)) for start in range(first * size, nbytes, 16 * size)]
+    starts = (number * size for number in _tried(nbytes, size))
+    return [slice(start, min(start + length, nbytes)) for start in starts]
+
+
+def _tried(nbytes: int, size: int) -> range:
+    """Numbers of the blocks of ``size`` that a trial codes, of ``nbytes`` of data."""
+    count = -(-nbytes // size)
+    return range(min(count, 16) // 3, count, 16)
 
 
 def try_huffman(
@@ -57,7 +63,7 @@ def try_huffman(
     if not blocks:
         return None
     size, length = compressor.blocksize, min(compressor.blocksize, _TRIAL_BYTES)
-    numbers = min(-(-nbytes // size), 16) // 3 + 16 * np.arange(len(blocks))
+    numbers = np.array(_tried(nbytes, size))
     fits_better = compressor.clevel == 1 and len(blocks[0]) > HUFFMAN_BLOCK
     if fits_better and not any(map(_huffman().has_repeats, blocks)):
         return Trial(_NO_NUMBERS, _NO_BYTES)
