@@ -150,13 +150,16 @@ def pyramid_note(levels: Mapping[str, Sequence[Any]], raw_bytes: int, stored_byt
     """Return a note on the size of pyramid levels, which the sizes of a report include; None without any.
 
     >>> pyramid_note({"1/c/0/0/0": [250, "0f33e2d5"]}, 4000, 1250)
-    'pyramid levels take 250 of the stored bytes; without them the ratio is 4.00'
+    'pyramid levels take 250 of the stored bytes, which all sizes here count; without them the ratio is 4.00'
     """
     size = sum(size for size, _ in levels.values())
     if not size:
         return None
     ratio = raw_bytes / (stored_bytes - size)
-    return f"pyramid levels take {size:,} of the stored bytes; without them the ratio is {ratio:.2f}"
+    return (
+        f"pyramid levels take {size:,} of the stored bytes, which all sizes here count; without them the "
+        f"ratio is {ratio:.2f}"
+    )
 
 
 def little_light(mean: float, encoding: Encoding) -> str | None:
