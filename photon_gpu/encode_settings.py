@@ -172,8 +172,12 @@ class EncodeSettings:
         """Inverse of :meth:`to_dict`. Missing settings get their defaults; unknown ones are an error."""
         allowed = [one.name for one in fields(cls)]
         if unknown := sorted(set(data) - set(allowed)):
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(str(unknown[0]), allowed, n=6, cutoff=0)
             raise InvalidInputError(
-                f"settings: {unknown[0]!r} is not known; allowed are {', '.join(allowed)}"
+                f"settings: {shown(unknown[0])} is not one of {len(allowed)}; the nearest are "
+                f"{', '.join(nearest)}"
             )
         try:
             return cls(**{name: _read(name, value) for name, value in data.items()})

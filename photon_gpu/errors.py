@@ -27,16 +27,26 @@ class PhotonError(Exception):
     """
 
     def __init__(self, *args: Any) -> None:
-        mask_error(sys.exc_info()[1])  # it becomes the cause, and a traceback prints it
-        super().__init__(*(_shortened(arg) for arg in masked_arguments(args)))
+        cause = sys.exc_info()[1]
+        mask_error(cause)  # a traceback prints it
+        super().__init__(*(_shortened(arg, cause) for arg in masked_arguments(args)))
 
 
 _LONG_WORD = re.compile(r"\S{600,}")
+_LONGEST = 300  # characters of a message
+_SHORTEST_CAUSE = 60  # characters that stay of the text of another library's error
 
 
-def _shortened(value: Any) -> Any:
-    """Shorten a long text, so that no value that was passed fills pages."""
-    return _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", value) if isinstance(value, str) else value
+def _shortened(value: Any, cause: BaseException | None) -> Any:
+    """Shorten a message, so that no value and no text of another library's error fills pages."""
+    if not isinstance(value, str):
+        return value
+    text = _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", value)
+    if len(text) <= _LONGEST or cause is None or isinstance(cause, PhotonError):
+        return text
+    quoted = str(cause)
+    room = max(_LONGEST - len(text) + len(quoted) - 3, _SHORTEST_CAUSE)
+    return text.replace(quoted, f"{quoted[:room]}...") if room < len(quoted) - 3 else text
 
 
 class InvalidInputError(PhotonError, ValueError):

@@ -9,6 +9,7 @@ import pytest
 
 import photon_gpu
 from photon_gpu import errors
+from tests.support import short_errors
 from tests.support.short_errors import LONGEST
 
 PACKAGE = Path(photon_gpu.__file__).parent
@@ -49,6 +50,31 @@ def test_errors_are_short(folder):
     for path in folder.glob("*.py"):
         for line, characters in messages(ast.parse(path.read_text())):
             assert characters <= LONGEST, f"{path.name}:{line}: {characters} characters"
+
+
+def test_long_texts_of_other_libraries_are_cut_and_the_remedy_stays():
+    long = "x y " * 200
+    with pytest.raises(errors.CorruptDataError) as raised:
+        try:
+            raise OSError(long)
+        except OSError as error:
+            raise errors.CorruptDataError(f"movie.h5: it cannot be read: {error}; copy it again") from error
+    text = str(raised.value)
+    assert len(text) == LONGEST
+    assert text.startswith("movie.h5: it cannot be read: x y x y")
+    assert text.endswith("...; copy it again")
+
+
+def test_short_texts_of_other_libraries_and_own_texts_stay_whole():
+    own = "x y " * 70
+    for cause in (OSError("disk full"), errors.PhotonError(own)):
+        with pytest.raises(errors.PhotonError) as raised:
+            try:
+                raise cause
+            except (OSError, errors.PhotonError) as error:
+                raise errors.PhotonError(f"{own}: {error}") from error
+        assert str(raised.value) == f"{own}: {cause}"
+    short_errors.TOO_LONG.clear()
 
 
 def test_long_texts_are_measured():

@@ -214,9 +214,9 @@ def check_claim(target: Storage, token: str) -> None:
         owner = None
     if owner != token:
         raise PhotonError(
-            f"{target.url}: worker {socket.gethostname()} does not find the claim of this movie, so it "
-            "wrote nothing. Either the encode was stopped, or this URL is not the same folder on all "
-            "machines: use an object store, or a folder that all of them mount"
+            f"{target.url}: worker {socket.gethostname()} does not find the claim of this movie, and wrote "
+            "nothing. The encode was stopped, or this URL is another folder on that machine: use an object "
+            "store, or a folder that all mount"
         )
 
 

@@ -33,6 +33,7 @@ from photon_gpu.dj.server_databases import every_database, identify
 from photon_gpu.dj.stored_movies import SchemaFolder, StoredMovie, modified
 from photon_gpu.encode_settings import bounded_number
 from photon_gpu.errors import InvalidInputError, StoreUnavailableError
+from photon_gpu.recording import some
 from photon_gpu.store import durable, frame_records
 from photon_gpu.store.manifest import NAME as MANIFEST
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
@@ -392,6 +393,6 @@ def _store_names(connection: Any, stores: Iterable[str] | None) -> list[str]:
     chosen = [stores] if isinstance(stores, str) else list(stores)
     if unknown := [name for name in chosen if name not in valid]:
         raise InvalidInputError(
-            f"unknown store: {', '.join(map(repr, unknown))}; configured: {', '.join(map(repr, valid))}"
+            f"unknown store: {some([*map(repr, unknown)])}; configured: {some([*map(repr, valid)])}"
         )
     return chosen

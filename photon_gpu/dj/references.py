@@ -90,6 +90,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
 _LINE_ENDS = re.compile(r"\s+|\\+[rn]")
 _COMPRESSED = b"ZL123\0"  # DataJoint's blobs of more than 1000 bytes; eight bytes of length follow
 _LONGEST_BLOB = 1 << 26
+_MOST_QUOTED = 90  # characters of an error of the database
 
 
 class ReferencesUnknownError(PhotonError, RuntimeError):
@@ -216,9 +217,9 @@ def find_references(*connections: Any, needle: str = NEEDLE) -> References:
             return references
     except Exception as error:
         raise ReferencesUnknownError(
-            f"the rows of {database} that may refer to movies could not all be read "
-            f"({_first_line(error)}). Nothing more is deleted. Collect as a database user who may read every "
-            "table (PostgreSQL: GRANT pg_read_all_data)"
+            f"not all rows of {database} that may refer to movies can be read, so nothing more is deleted "
+            f"({_first_line(error)}). Collect as a user who may read every table (PostgreSQL: GRANT "
+            "pg_read_all_data)"
         ) from error
 
 
@@ -279,8 +280,8 @@ def _writers(connections: tuple[Any, ...]) -> set[tuple[Any, ...]]:
             writers |= {(number, *row) for row in locked}
     except Exception as error:
         raise ReferencesUnknownError(
-            f"transactions of other sessions could not be seen ({_first_line(error)}). "
-            "Nothing more is deleted. On MySQL, collect as a user with the PROCESS privilege"
+            f"transactions of other sessions cannot be seen, so nothing more is deleted "
+            f"({_first_line(error)}). On MySQL, collect as a user with the PROCESS privilege"
         ) from error
     return writers
 
@@ -388,4 +389,4 @@ def _name(connection: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
+    return f"{type(error).__name__}: {lines[0][:_MOST_QUOTED]}"

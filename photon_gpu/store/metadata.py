@@ -246,8 +246,8 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
     major = version.split(".")[0] if isinstance(version, str) else None
     if major not in _LAYOUT_BY_MAJOR:
         raise UnsupportedVersionError(
-            f"{url} has codec_version {version!r}; this release reads 1.x (plain), 2.x (compact) and 3.x "
-            "(lossless): a newer photon_gpu may read it"
+            f"{url} has codec_version {repr(version)[:60]}; this release reads 1.x (plain), 2.x (compact) "
+            "and 3.x (lossless): a newer photon_gpu may read it"
         )
     shape, chunks = _sizes(meta, "shape", url), _sizes(meta, "chunks", url)
     if len(shape) != len(chunks) or chunks[1:] != shape[1:] or len(shape) < 3:

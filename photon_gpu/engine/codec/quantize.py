@@ -191,10 +191,9 @@ def span(table: CodeTable, bounds: Extent) -> tuple[int, int]:
     top = max(high for _, high in ends) - base
     if top >= MAX_CODES - 1:
         raise InvalidInputError(
-            f"values {bounds.low:g} to {bounds.high:g} of one chunk span {top + 1:,} codes under "
-            f"{table.noise} at step "
-            f"{table.step:g}; fewer than {MAX_CODES:,} are supported: check gain, take a larger step, or use "
-            "layout='lossless'"
+            f"values {bounds.low:g} to {bounds.high:g} of a chunk span {top + 1:,} codes under {table.noise} "
+            f"at step {table.step:g}, and {MAX_CODES - 1:,} fit: check gain, take a larger step, or layout="
+            "'lossless'"
         )
     return base, top
 

@@ -299,7 +299,7 @@ class Encoder:
         try:
             data = self._layout.encode_raw(values, self._chunk, first)
         except InvalidInputError as none:
-            raise InvalidInputError(f"{where} cannot be stored: {error}; {none}") from error
+            raise InvalidInputError(f"{where} cannot be stored: {none}") from error
         self._on_note(f"{where} could not be quantized and are stored as they are: {error}")
         return data
 

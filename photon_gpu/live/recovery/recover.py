@@ -44,7 +44,7 @@ from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending, remove_rests, without_facts
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.state.filling_chunks import Chunk
-from photon_gpu.recording import Document, Recording
+from photon_gpu.recording import Document, Recording, some
 from photon_gpu.store import durable, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
@@ -386,11 +386,12 @@ class _Recovery:
             try:
                 check.admit(values, first)
             except InvalidInputError as error:
+                frames = named([(first, first + entry.frames)])
                 if not self._salvage:
                     raise InvalidInputError(
-                        f"{self._spool.folder}: {error}; nothing was changed. salvage=True keeps these "
-                        "frames as a .npy file beside the spool, with zeros in their place, as layout "
-                        "'plain' cannot hold them"
+                        f"{self._spool.folder}: {frames} cannot be quantized, as layout 'plain' needs; "
+                        "nothing was changed. salvage=True saves them as .npy beside the spool, and puts "
+                        "zeros in their place"
                     ) from error
                 path = f"{self._spool.folder}-frames-{first}-{first + entry.frames - 1}.npy"
                 data = io.BytesIO()
@@ -398,9 +399,7 @@ class _Recovery:
                 durable.write_file(path, data.getbuffer())
                 state.chunks[position] = replace(entry, blank=True)
                 state.lost = sorted([*state.lost, (first, first + entry.frames)])
-                state.notes.append(
-                    f"{named([(first, first + entry.frames)])} could not be quantized: they are in {path}"
-                )
+                state.notes.append(f"{frames} could not be quantized: they are in {path}")
 
     def _frame_check(self, layout: Layout) -> FrameCheck:
         config = self._config
@@ -526,9 +525,9 @@ def _spool_at(where: Any) -> Path | None:
         return None
     spools = pending(where)
     if len(spools) > 1:
-        listed = "\n  ".join(map(str, spools))
         raise InvalidInputError(
-            f"{os.fspath(where)} holds {len(spools)} recordings; give one of:\n  {listed}"
+            f"{os.fspath(where)} holds {len(spools)} recordings; give the folder of one: "
+            f"{some([spool.name for spool in spools], 3)}"
         )
     return spools[0] if spools else None
 

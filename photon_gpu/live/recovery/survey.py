@@ -11,6 +11,7 @@ from photon_gpu.live.recovery.unpublished_chunks import Stored, unpublished
 from photon_gpu.live.spool.journal import FrameRun, covered, journaled, ranges, scan
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.filling_chunks import Chunk
+from photon_gpu.recording import some
 from photon_gpu.store import manifest
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.metadata import Description
@@ -144,8 +145,8 @@ def first_number(spool: Spool) -> int:
 
 
 def named(ranges: list[Range]) -> str:
-    """Return ranges of frames as text."""
-    return "frames " + ", ".join(f"{a} to {b - 1}" if b - a > 1 else str(a) for a, b in ranges)
+    """Return ranges of frames as text; after ten, only count the rest."""
+    return "frames " + some([f"{a} to {b - 1}" if b - a > 1 else str(a) for a, b in ranges], 10)
 
 
 def _in_store(spool: Spool, storage: Storage, number: int) -> PendingChunk | None:
