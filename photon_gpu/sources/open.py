@@ -24,6 +24,7 @@ from photon_gpu.sources.multifile.joined import JoinedSource
 from photon_gpu.sources.multifile.numbering import order_files
 from photon_gpu.sources.select.axes import letters
 from photon_gpu.sources.select.open_options import SELECTION, OpenOptions, SourceRequest, split_options
+from photon_gpu.sources.select.read_attributes import with_attributes
 from photon_gpu.sources.select.read_coordinates import Coordinate, with_coordinates
 from photon_gpu.sources.select.selected import selected
 
@@ -340,7 +341,7 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
 
 
 def _labelled(source: Source, obj: Any) -> Source:
-    """Add the dimension names and coordinates of an xarray object to its source."""
+    """Add the dimension names, coordinates and attributes of an xarray object to its source."""
     dims = getattr(obj, "dims", None)
     source.stored_axes = letters(dims) if isinstance(dims, tuple) else None
     xarray = sys.modules.get("xarray")
@@ -349,7 +350,8 @@ def _labelled(source: Source, obj: Any) -> Source:
             Coordinate(str(name), tuple(map(str, one.dims)), one.values, one.attrs)
             for name, one in obj.coords.items()
         ]
-        source.recording = with_coordinates(source.recording, tuple(map(str, obj.dims)), coordinates)
+        read = with_coordinates(source.recording, tuple(map(str, obj.dims)), coordinates)
+        source.recording = with_attributes(read, obj.attrs, {one.name: one.attributes for one in coordinates})
     return source
 
 

@@ -1,7 +1,8 @@
-"""Times and channel names in the coordinates of xarray objects, and of Zarr groups that xarray wrote."""
+"""Coordinates and attributes of xarray objects, and of Zarr groups that xarray wrote."""
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -66,3 +67,34 @@ def test_uneven_times_have_no_rate_and_missing_ones_are_nan(tmp_path):
         with open_source(movie) as opened:
             assert np.isnan(opened.recording.timestamps).tolist() == [False] * 3 + [True, False]
             assert opened.recording.frame_rate is None
+
+
+@pytest.mark.parametrize("blocks", [None, {"time": 2}], ids=["array", "dask"])
+def test_attributes_are_kept_and_those_that_json_cannot_hold_are_named(tmp_path, blocks):
+    movie = labelled(("time", STEPS, {"units": "ms", "clock": "master"}))
+    movie.attrs = {
+        "laser": np.int64(920),
+        "powers": np.array([0.5, np.nan]),
+        "mouse": {"name": "µ7", "ages": (1, 2)},
+        "begun": START,
+        "raw": object(),
+        "large": np.zeros(10_001),
+    }
+    movie = movie if blocks is None else movie.chunk(blocks)
+    report = pg.encode(movie, tmp_path / "a.zarr", noise=pg.NoiseModel(gain=1.0), check=False)
+    assert "not kept: attribute 'raw' (object), attribute 'large' (ndarray)" in report.notes
+    kept = json.loads(pg.open(tmp_path / "a.zarr").source_metadata["xarray/attributes.json"].data)
+    assert kept == {
+        "attrs": {
+            "laser": 920,
+            "powers": [0.5, "nan"],
+            "mouse": {"name": "µ7", "ages": [1, 2]},
+            "begun": "2026-01-01T00:00:00.000000",
+        },
+        "coords": {"time": {"units": "ms", "clock": "master"}},
+    }
+
+
+def test_an_xarray_object_without_attributes_has_no_document():
+    with open_source(labelled(("time", STEPS))) as opened:
+        assert opened.recording.documents == ()
