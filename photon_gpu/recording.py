@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -135,6 +137,23 @@ class Recording:
     def document(self, name: str) -> Document | None:
         """Return the document of this name, or None."""
         return next((document for document in self.documents if document.name == name), None)
+
+    def joined(self, *documents: Document) -> Self:
+        """Return a copy with more documents; where a name is taken by other data, the new one is renamed.
+
+        Examples
+        --------
+        >>> one, other = (Document(name="a.json", media_type="text/plain", data=data) for data in (b"", b"2"))
+        >>> [document.name for document in Recording(documents=(one,)).joined(one, other).documents]
+        ['a.json', 'a_2.json']
+        """
+        by_name = {one.name: one for one in self.documents}
+        for one in documents:
+            name, (stem, dot, suffix), number = one.name, one.name.rpartition("."), 2
+            while name in by_name and by_name[name].data != one.data:
+                name, number = f"{stem}_{number}{dot}{suffix}" if dot else f"{suffix}_{number}", number + 1
+            by_name[name] = replace(one, name=name)
+        return self.replace(documents=by_name.values())
 
     def replace(self, **changes: Any) -> Self:
         """Return a checked copy with some fields changed."""
@@ -304,6 +323,11 @@ def _times(values: Any) -> NDArray[np.float64]:
         )
     times.flags.writeable = False
     return times
+
+
+def content_crc32(content: Any) -> str:
+    """Checksum of JSON values, by which photon_gpu sees whether what it wrote beside a movie was changed."""
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
 
 
 def axis_names(axes: str | None, ndim: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
-from photon_gpu.recording import NOTHING, Document, Recording
+from photon_gpu.recording import NOTHING, Document, Recording, content_crc32
 from photon_gpu.source_metadata_zip import NAME, unpack
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layer_cache import Box
@@ -28,6 +28,12 @@ from photon_gpu.sources.select.stored_dimension_names import zarr_axes, zarr_coo
 
 ATTRIBUTES = "zarr/attributes.json"
 """Document of the attributes of an array."""
+
+OME_MARK = "ome_crc32"
+"""Attribute of an array that ``decode`` wrote: a checksum of the attribute ``ome`` of its group."""
+
+EXPORTED = ("written_by", "unit", "_ARRAY_DIMENSIONS", "photon_recording", OME_MARK)
+"""Attributes of an array that ``decode`` writes."""
 
 # numcodecs raises its own for arrays of Zarr v2, zarr for v3, and from 3.4 for both.
 _UNKNOWN_CODEC = (numcodecs.errors.UnknownCodecError, zarr.errors.UnknownCodecError)
@@ -69,7 +75,7 @@ class ZarrSource(ChunkedSource):
         super().__init__(array, name=name, chunks=array.chunks)
         self.stored_axes = zarr_axes(array)
         self.recording = _recording_of({"": array}, array)
-        if "photon_recording" not in array.attrs and (dims := zarr_dimensions(array)):
+        if not _is_ours(array) and (dims := zarr_dimensions(array)):
             self.recording = with_coordinates(self.recording, dims, zarr_coordinates(array, dims))
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
@@ -224,24 +230,31 @@ def _only_movie(group: Any, name: str) -> tuple[Any, Recording]:
 def _image(group: Any, name: str) -> tuple[Any, Recording]:
     """Array and metadata of an OME-Zarr image; what photon_gpu stored with it says more than the image."""
     array, recording = full_resolution(group, name)
-    if "photon_recording" not in array.attrs:
+    if not _is_ours(array):
         return array, recording
+    attributes = dict(group.attrs)
+    as_written = content_crc32(attributes.get("ome")) == array.attrs.get(OME_MARK)
+    if as_written or "codec_name" in array.attrs:
+        attributes.pop("ome", None)
     own = _recording_of({"": array}, array)
-    return array, own.replace(documents=(*own.documents, *recording.documents))
+    return array, own.joined(*recording.documents) if attributes else own
+
+
+def _is_ours(array: Any) -> bool:
+    """Whether an array is a photon movie, or what ``decode`` wrote."""
+    return array.attrs.get("codec_name") == "photon" or array.attrs.get("written_by") == "photon_gpu"
 
 
 def _recording_of(nodes: dict[str, Any], array: Any) -> Recording:
     """Metadata of an array; of one that photon_gpu wrote, the source's metadata and times as well."""
     recording = _attributes_of(nodes)
-    if "photon_recording" not in array.attrs:
+    if not _is_ours(array):
         return recording
     path = array.store_path / NAME
     data = sync(path.get())
-    if data is None:
-        return recording
-    kept = unpack(data.to_bytes(), str(path))
-    own = () if array.attrs.get("written_by") == "photon_gpu" else recording.documents
-    return recording.replace(timestamps=kept.timestamps, documents=(*kept.documents, *own))
+    kept = NOTHING if data is None else unpack(data.to_bytes(), str(path))
+    kept = recording.replace(timestamps=kept.timestamps, documents=kept.documents)
+    return kept.joined(*recording.documents)
 
 
 def _attributes_of(nodes: dict[str, Any]) -> Recording:
@@ -249,13 +262,18 @@ def _attributes_of(nodes: dict[str, Any]) -> Recording:
     attributes = {path: dict(node.attrs) for path, node in nodes.items() if dict(node.attrs)}
     if not attributes:
         return NOTHING
-    data = json.dumps(attributes, indent=1).encode()
-    document = Document(name=ATTRIBUTES, media_type="application/json", data=data)
     try:
         recording = Recording.from_dict(next(reversed(attributes.values())).get("photon_recording", {}))
     except InvalidInputError:
         recording = NOTHING
-    return recording.replace(documents=(document,))
+    for path, own in attributes.items():
+        fields = EXPORTED if own.get("written_by") == "photon_gpu" else ("photon_recording",)
+        attributes[path] = {name: value for name, value in own.items() if name not in fields}
+    attributes = {path: own for path, own in attributes.items() if own}
+    if not attributes:
+        return recording
+    data = json.dumps(attributes, indent=1).encode()
+    return recording.joined(Document(name=ATTRIBUTES, media_type="application/json", data=data))
 
 
 async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:

@@ -16,6 +16,7 @@ from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.logger import logger
 from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.recording import Document, Recording
+from photon_gpu.sources.hdf5.recording import MARK, content_mark
 from photon_gpu.store.metadata import CHANNELS
 
 DATASET = "movie"
@@ -57,6 +58,7 @@ def write_hdf5(job: Job, file: IO[bytes], *, stored_chunks: bool = False) -> Non
             hdf5["timestamps"].attrs["unit"] = "s"
         for number, document in enumerate(recording.documents):
             _write_document(hdf5, f"{DOCUMENTS}/{number:04}", document)
+        dataset.attrs[MARK] = content_mark(dataset)
         if stored_chunks:
             for first, data in job.stored_chunks():
                 dataset.id.write_direct_chunk((first, *(0 for _ in job.shape[1:])), data)

@@ -24,6 +24,7 @@ from photon_gpu.reader.exporters.hdf5 import (
     refuse_special,
 )
 from photon_gpu.recording import Recording
+from photon_gpu.sources.hdf5.recording import MARK, content_mark
 
 _TWO_PHOTON = ("scanimage", "experiment.xml", "twophotonseries")
 _UNITS = {"µm": 1e-6, "nm": 1e-9, "mm": 1e-3, "m": 1.0, "meters": 1.0}
@@ -99,6 +100,9 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
             for document in recording.documents:
                 attributes = hdf5[f"scratch/{nwb_name(document.name)}"].attrs
                 attributes["name"], attributes["media_type"] = document.name, document.media_type
+            for name in nwb.acquisition:
+                dataset = hdf5[f"acquisition/{name}/data"]
+                dataset.attrs[MARK] = content_mark(dataset)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
 from photon_gpu.reader.exporters.frames_to_export import Job
-from photon_gpu.recording import Recording
+from photon_gpu.recording import Recording, content_crc32
+from photon_gpu.sources.zarr import OME_MARK
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.movie_folder import MovieFolder
@@ -53,7 +54,7 @@ def write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
             data = layout.encode(block, chunk, Resources(split=split))
             files |= folder.write_chunk(number, data)
         array = metadata.array_json(job.shape, chunk, layout)
-        attributes, words = _attributes(job, recording, indent=4 if ome_zarr else 1)
+        attributes, words = _attributes(job, recording, group)
         if words is not None:
             claim.target.write(source_metadata.NAME, words)
             files[source_metadata.NAME] = manifest.entry(words)
@@ -75,12 +76,14 @@ def _group(job: Job, root: str, recording: Recording) -> bytes:
     return group_json(root.split("/")[-1].removesuffix(SUFFIX), axes, recording, window, top)
 
 
-def _attributes(job: Job, recording: Recording, indent: int) -> tuple[bytes, bytes | None]:
+def _attributes(job: Job, recording: Recording, group: bytes) -> tuple[bytes, bytes | None]:
     """Attributes of the array, and the file of the source's metadata and times, if there are any."""
     if recording.timestamps is not None:
         recording = recording.replace(timestamps=recording.timestamps[job.first : job.end])
     attributes: dict[str, Any] = {"written_by": "photon_gpu", "unit": "ADU" if job.counts else "sigma"}
     if recording.axes is not None:
         attributes["_ARRAY_DIMENSIONS"] = list(recording.axes)
+    if group:
+        attributes[OME_MARK] = content_crc32(json.loads(group)["attributes"]["ome"])
     attributes = source_metadata.with_recording(attributes, recording)
-    return json.dumps(attributes, indent=indent).encode(), source_metadata.pack(recording)
+    return json.dumps(attributes, indent=4 if group else 1).encode(), source_metadata.pack(recording)

@@ -10,10 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from photon_gpu.recording import Document, Recording
+from photon_gpu.recording import Document, Recording, content_crc32
 
 CONTENT = "hdf5/content.json"
 """Document of all attributes and small datasets of a file."""
+
+MARK = "photon_content_crc32"
+"""Attribute of a dataset that ``decode`` wrote: a checksum of the file's attributes and small datasets."""
 
 _MOST_VALUES = 10_000  # values of the largest dataset that is kept as JSON
 _MOST_BYTES = 16 << 20  # in all documents together
@@ -91,11 +94,36 @@ def _element_size(dataset: Any) -> dict[str, tuple[float, str]]:
     return {axis: (value, "um") for axis, value in zip(axes, values[-len(axes) :], strict=True) if value}
 
 
-def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
-    """Read documents that photon_gpu wrote, or make one of all attributes and small datasets.
+def content_mark(dataset: Any) -> str:
+    """Checksum of all attributes and small datasets of a file, for :data:`MARK`."""
+    return content_crc32(_content(dataset)[0])
 
-    Return the documents, and a list of what they leave out.
+
+def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
+    """Read documents that photon_gpu wrote, and make one of all attributes and small datasets.
+
+    The latter is left out where it holds only what photon_gpu wrote, which is read as fields. Return the
+    documents, and a list of what they leave out.
     """
+    content, documents, large = _content(dataset)
+    kept = Recording(documents=tuple(documents))
+    if MARK in dataset.attrs:
+        own = _text(dataset.attrs[MARK]) == content_crc32(content)
+    else:
+        own = bool(documents) or _text(dataset.file.attrs.get("written_by")) == "photon_gpu"
+    more = f" and {len(large) - 10} more" if len(large) > 10 else ""
+    not_kept = (f"datasets {', '.join(large[:10])}{more}",) if large else ()
+    if own or (len(content) == 1 and not content["/"]["attributes"]):
+        return kept.documents, not_kept
+    data = json.dumps(content).encode()
+    if len(data) > _MOST_BYTES:
+        return kept.documents, (f"{len(data):,} bytes of attributes and small datasets", *not_kept)
+    document = Document(name=CONTENT, media_type="application/json", data=data)
+    return kept.joined(document).documents, not_kept
+
+
+def _content(dataset: Any) -> tuple[dict[str, Any], list[Document], list[str]]:
+    """Attributes and small datasets of a file; documents that photon_gpu wrote; names of large datasets."""
     documents, content, large = {}, {"/": {"attributes": _attributes(dataset.file)}}, []
 
     def visit(name: str, node: Any) -> None:
@@ -122,15 +150,7 @@ def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
             content[f"/{name}"] = entry
 
     dataset.file.visititems(visit)
-    data = json.dumps(content).encode()
-    if len(data) > _MOST_BYTES:
-        return tuple(documents.values()), (f"{len(data):,} bytes of attributes and small datasets",)
-    if dataset.file.attrs.get("written_by") == "photon_gpu":
-        return tuple(documents.values()), ()  # photon_gpu's attributes are read as fields
-    if not documents and (len(content) > 1 or content["/"]["attributes"]):
-        documents[CONTENT] = Document(name=CONTENT, media_type="application/json", data=data)
-    more = f" and {len(large) - 10} more" if len(large) > 10 else ""
-    return tuple(documents.values()), (f"datasets {', '.join(large[:10])}{more}",) if large else ()
+    return content, list(documents.values()), large
 
 
 def _attributes(node: Any) -> dict[str, Any]:
@@ -138,7 +158,7 @@ def _attributes(node: Any) -> dict[str, Any]:
     return {
         name: _plain(value)
         for name, value in node.attrs.items()
-        if name not in ("DIMENSION_LABELS", "DIMENSION_LIST", "REFERENCE_LIST", "CLASS")
+        if name not in ("DIMENSION_LABELS", "DIMENSION_LIST", "REFERENCE_LIST", "CLASS", MARK)
     }
 
 
