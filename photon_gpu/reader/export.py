@@ -25,14 +25,15 @@ from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.reader.exporters.hdf5 import check_stored_chunks, compression_name, write_hdf5
 from photon_gpu.reader.exporters.nwb import write_nwb
-from photon_gpu.reader.exporters.tiff import write_tiff
+from photon_gpu.reader.exporters.tiff import fields_not_read, write_tiff
 from photon_gpu.reader.exporters.zarr import write_zarr
 from photon_gpu.reader.movie import Movie
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
 from photon_gpu.store.ome_zarr.zarr2_view import in_container
 
-SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".h5", ".hdf5", ".nwb", ".zarr")
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
+SUFFIXES = (*TIFF_SUFFIXES, ".npy", ".h5", ".hdf5", ".nwb", ".zarr")
 
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _PAGE_BYTES = 512  # more than the tags of a page need
@@ -203,6 +204,8 @@ def export(
             needed = sum(size for size, _ in movie.manifest.values())
         target = Path(text).resolve() if Path(text).is_symlink() else Path(text)  # the link stays
         stored, url = _write_file(job, target, write, overwrite, needed), str(target)
+        if suffix in TIFF_SUFFIXES:
+            job.not_written(fields_not_read(job, url), ".h5 and .zarr hold it")
     return ExportReport(
         source=movie.url,
         url=url,

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.errors import PhotonError
 from photon_gpu.reader.exporters import tiff_descriptions as descriptions
 from photon_gpu.reader.exporters.frames_to_export import Job
 from photon_gpu.reader.exporters.ome_xml_subset import ome_of_part
@@ -17,6 +18,7 @@ from photon_gpu.reader.exporters.tiff_pages import PageForm, page_runs, tags_of_
 from photon_gpu.recording import Recording
 from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, ROI_GROUPS, scanimage_header
 from photon_gpu.sources.tiff.metadata_tags import DESCRIPTION, Tags, from_documents
+from photon_gpu.sources.tiff.reader import TiffSource
 
 _COUNTING = re.compile(r"ImageJ=|shape=|\{|<\?xml|<(\w+:)?OME\b")
 """Beginnings of descriptions that state the number of pages, so that they fit only the whole file."""
@@ -57,6 +59,38 @@ def write_tiff(job: Job, file: IO[bytes], *, big: bool) -> None:
     pages = _in_order(job, form) if anew else _pages(job, positions, form)
     contiguous = tags.text(DESCRIPTION).startswith("ImageJ=")
     write_pages(file, pages, positions.size, wanted, header=header, big=big, form=form, contiguous=contiguous)
+
+
+def fields_not_read(job: Job, path: str) -> list[str]:
+    """Read a file that was written, and return the fields of the recording that it does not state."""
+    known = job.movie.recording
+    try:
+        with TiffSource(path) as source:
+            read = source.recording
+    except PhotonError:
+        return []
+    times = None if known.timestamps is None else known.timestamps[job.first : job.end]
+    kept = {
+        "axes": known.axes in (None, read.axes),
+        "channels": known.channel_names in ((), read.channel_names),
+        "pixel size": all(_same_size(known, read, axis) for axis in known.pixel_size),
+        "frame rate": known.frame_rate is None
+        or (read.frame_rate is not None and math.isclose(known.frame_rate, read.frame_rate, rel_tol=1e-3)),
+        "times": times is None or _same_times(times, read.timestamps),
+    }
+    return [name for name, is_kept in kept.items() if not is_kept]
+
+
+def _same_times(times: NDArray[np.float64], read: NDArray[np.float64] | None) -> bool:
+    if read is None or len(read) != len(times):
+        return False
+    return np.allclose(times, read, rtol=1e-9, atol=1e-6, equal_nan=True)
+
+
+def _same_size(known: Recording, read: Recording, axis: str) -> bool:
+    """Whether the size of a pixel along an axis is the same, up to the rounding of a TIFF's resolution."""
+    (size, unit), (other, other_unit) = known.pixel_size[axis], read.pixel_size.get(axis, (0.0, ""))
+    return math.isclose(size, other, rel_tol=1e-3) and unit == other_unit
 
 
 def _positions(job: Job, tags: Tags, recording: Recording) -> NDArray[np.int64] | None:
@@ -143,7 +177,7 @@ def _write_described(job: Job, file: IO[bytes], recording: Recording, *, big: bo
 
 def _described(job: Job, recording: Recording, *, big: bool) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """Return options of tifffile's writer, its metadata and the resolution."""
-    axes = recording.axes
+    axes = recording.axes or ("tyx" if len(job.shape) == 3 else None)
     plain = {"axes": "T" + "Q" * (len(job.shape) - 3) + "YX"}  # Q: an axis without a special name
     if axes is None or len(axes) != len(job.shape) or not axes.endswith("yx") or "s" in axes:
         return {}, plain, None

@@ -77,7 +77,8 @@ def shaped_like(text: str, shape: tuple[int, ...], axes: str) -> str | None:
 def can_be_ome(job: Job, recording: Recording, axes: str | None) -> bool:
     """Whether there are metadata that OME can hold."""
     metadata = recording.pixel_size or recording.frame_rate or recording.channel_names or len(axes or "") > 3
-    return job.dtype.name in _OME_DTYPES and axes is not None and bool(metadata)
+    times = recording.timestamps is not None
+    return job.dtype.name in _OME_DTYPES and axes is not None and (times or bool(metadata))
 
 
 def ome_metadata(job: Job, recording: Recording, axes: str) -> dict[str, Any]:

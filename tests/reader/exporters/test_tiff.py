@@ -11,6 +11,8 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.reader.export import export
 from photon_gpu.reader.exporters.tiff_pages import write_pages
+from photon_gpu.recording import Recording
+from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.tiff.metadata_tags import Tags
 from tests.support.source_files import make_movie, write_scanimage
 
@@ -274,3 +276,34 @@ def test_blocks_of_micromanager_are_kept_and_what_a_tiff_does_not_get_back_is_na
     (note,) = export(movie, tmp_path / "back.tif").notes
     assert note.startswith("not written back: micromanager/Summary.json, micromanager/IndexMap.bin")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "back.tif"), MOVIE)
+
+
+TIMES = np.arange(24) ** 2 / 8
+KNOWN = {
+    "rate": {"frame_rate": 30.0},
+    "sizes": {"pixel_size": {"y": (0.5, "µm"), "x": (0.25, "µm")}},
+    "times": {"timestamps": TIMES},
+}
+
+
+@pytest.mark.parametrize("field", KNOWN)
+def test_a_tiff_of_another_source_states_what_is_known_also_without_axes(tmp_path, field):
+    source = ArraySource(MOVIE)
+    source.recording = Recording(**KNOWN[field])
+    pg.encode(source, tmp_path / "m.zarr", layout="lossless", check=False)
+    report = export(pg.open(tmp_path / "m.zarr"), tmp_path / "o.tif", frames=(3, 9))
+    assert report.notes == ()
+    with pg.open_source(tmp_path / "o.tif") as again:
+        known, read = source.recording, again.recording
+    assert (read.frame_rate or 0) == pytest.approx(known.frame_rate or 0)
+    assert read.pixel_size == known.pixel_size
+    if field == "times":
+        np.testing.assert_allclose(read.timestamps, TIMES[3:9])
+
+
+def test_fields_that_a_tiff_does_not_state_are_named(tmp_path):
+    """The tags of the source cannot hold times that the user gave."""
+    tifffile.imwrite(tmp_path / "raw.tif", MOVIE, software="rig 3")
+    pg.encode(tmp_path / "raw.tif", tmp_path / "m.zarr", layout="lossless", check=False, timestamps=TIMES)
+    (note,) = export(pg.open(tmp_path / "m.zarr"), tmp_path / "o.tif").notes
+    assert note == "not written back: times; .h5 and .zarr hold it"
