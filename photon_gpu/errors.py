@@ -34,19 +34,20 @@ class PhotonError(Exception):
 
 _LONG_WORD = re.compile(r"\S{600,}")
 _LONGEST = 300  # characters of a message
-_SHORTEST_CAUSE = 60  # characters that stay of the text of another library's error
+_SHORTEST_CAUSE = 90  # characters that stay of the text of the error that is replaced
 
 
 def _shortened(value: Any, cause: BaseException | None) -> Any:
-    """Shorten a message, so that no value and no text of another library's error fills pages."""
+    """Shorten a message, so that no value and no text of the error that it replaces fills pages."""
     if not isinstance(value, str):
         return value
     text = _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", value)
-    if len(text) <= _LONGEST or cause is None or isinstance(cause, PhotonError):
-        return text
-    quoted = str(cause)
+    quoted = str(cause) if cause is not None and len(text) > _LONGEST else ""
     room = max(_LONGEST - len(text) + len(quoted) - 3, _SHORTEST_CAUSE)
-    return text.replace(quoted, f"{quoted[:room]}...") if room < len(quoted) - 3 else text
+    if room >= len(quoted):
+        return text
+    end = room // 3  # a remedy, perhaps
+    return text.replace(quoted, f"{quoted[: room - end]}...{quoted[-end:]}")
 
 
 class InvalidInputError(PhotonError, ValueError):

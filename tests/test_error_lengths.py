@@ -9,7 +9,6 @@ import pytest
 
 import photon_gpu
 from photon_gpu import errors
-from tests.support import short_errors
 from tests.support.short_errors import LONGEST
 
 PACKAGE = Path(photon_gpu.__file__).parent
@@ -52,29 +51,25 @@ def test_errors_are_short(folder):
             assert characters <= LONGEST, f"{path.name}:{line}: {characters} characters"
 
 
-def test_long_texts_of_other_libraries_are_cut_and_the_remedy_stays():
-    long = "x y " * 200
+@pytest.mark.parametrize("inner", [OSError, errors.InvalidInputError])
+def test_the_text_of_a_replaced_error_is_cut_in_the_middle_and_remedies_stay(inner):
     with pytest.raises(errors.CorruptDataError) as raised:
         try:
-            raise OSError(long)
-        except OSError as error:
-            raise errors.CorruptDataError(f"movie.h5: it cannot be read: {error}; copy it again") from error
+            raise inner(f"page 7 {'x y ' * 65}is bad: copy it")
+        except (OSError, ValueError) as error:
+            raise errors.CorruptDataError(f"a.tif: it cannot be read: {error}; or leave it out") from error
     text = str(raised.value)
     assert len(text) == LONGEST
-    assert text.startswith("movie.h5: it cannot be read: x y x y")
-    assert text.endswith("...; copy it again")
+    assert text.startswith("a.tif: it cannot be read: page 7 x y")
+    assert text.endswith("is bad: copy it; or leave it out") and "..." in text
 
 
-def test_short_texts_of_other_libraries_and_own_texts_stay_whole():
-    own = "x y " * 70
-    for cause in (OSError("disk full"), errors.PhotonError(own)):
-        with pytest.raises(errors.PhotonError) as raised:
-            try:
-                raise cause
-            except (OSError, errors.PhotonError) as error:
-                raise errors.PhotonError(f"{own}: {error}") from error
-        assert str(raised.value) == f"{own}: {cause}"
-    short_errors.TOO_LONG.clear()
+def test_the_text_of_a_replaced_error_stays_whole_if_it_fits():
+    with pytest.raises(errors.CorruptDataError, match="^a.tif: disk x{200}$"):
+        try:
+            raise OSError(f"disk {'x' * 200}")
+        except OSError as error:
+            raise errors.CorruptDataError(f"a.tif: {error}") from error
 
 
 def test_long_texts_are_measured():
