@@ -325,6 +325,25 @@ def _times(values: Any) -> NDArray[np.float64]:
     return times
 
 
+def lost_frames(attributes: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    """Return the ranges ``(first, end)`` of frames that are recorded as lost; they are stored as zeros.
+
+    The attributes come from a store. Entries that are not ranges are left out; ``photon_gpu.verify`` reports
+    them.
+
+    Examples
+    --------
+    >>> lost_frames({"lost_frames": [[3, 5], "x"]})
+    ((3, 5),)
+    """
+    listed = attributes.get("lost_frames")
+    return tuple(
+        (max(span[0], 0), max(span[1], 0))
+        for span in (listed if isinstance(listed, list) else [])
+        if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)
+    )
+
+
 def content_crc32(content: Any) -> str:
     """Checksum of JSON values, by which photon_gpu sees whether what it wrote beside a movie was changed."""
     return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"

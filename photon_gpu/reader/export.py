@@ -28,6 +28,8 @@ from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import fields_not_read, write_tiff
 from photon_gpu.reader.exporters.zarr import write_zarr
 from photon_gpu.reader.movie import Movie
+from photon_gpu.recording import lost_frames
+from photon_gpu.sources.missing import listed, within
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
 from photon_gpu.store.ome_zarr.zarr2_view import in_container
@@ -185,6 +187,8 @@ def export(
     movie.read(slice(first, first + 1), value_type)
     start = time.perf_counter()
     job = Job(movie, value_type, dtype, first, end, progress)
+    if lost := within(lost_frames(movie.attrs), first, end):
+        job.notes.append(f"{listed(lost)} were lost before the movie was stored: zeros stand there")
     if hdf5_filter is not None:
         check_stored_chunks(job, text)
     if suffix == ".zarr":

@@ -48,6 +48,10 @@ class Readable(Protocol):
         """Quantization step, sigma; None if nothing was quantized."""
 
     @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the array."""
+
+    @property
     def recording(self) -> Recording:
         """Metadata of the recording."""
 

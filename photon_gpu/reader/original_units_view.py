@@ -18,7 +18,8 @@ from photon_gpu.reader import reductions
 from photon_gpu.reader.dask_arrays import counts_to_dask
 from photon_gpu.reader.movie_protocol import Readable
 from photon_gpu.reader.reductions import Axis
-from photon_gpu.recording import Recording
+from photon_gpu.recording import Recording, lost_frames
+from photon_gpu.sources.missing import within
 
 
 def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:
@@ -65,6 +66,11 @@ class Counts:
     def recording(self) -> Recording:
         """Metadata of the recording; a copy of the movie keeps them."""
         return self._movie.recording
+
+    @property
+    def lost(self) -> tuple[tuple[int, int], ...]:
+        """Ranges ``(first, end)`` of frames that were lost before they were stored; a copy names them too."""
+        return within(lost_frames(self._movie.attrs), 0, self.shape[0])
 
     @property
     def size(self) -> int:

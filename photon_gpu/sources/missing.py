@@ -64,7 +64,7 @@ def settle(name: str, problem: str, frames: NDArray[Any], missing: str, *, fill:
     ways = "missing='zero' reads zeros there and records these frames as lost"
     if fill:
         ways += "; missing='fill' if the writer left out empty chunks on purpose"
-    raise CorruptDataError(f"{name}: {problem} ({_listed(lost)}). Complete the file, or allow it: {ways}")
+    raise CorruptDataError(f"{name}: {problem} ({listed(lost)}). Complete the file, or allow it: {ways}")
 
 
 def spans(frames: NDArray[Any]) -> Spans:
@@ -91,7 +91,7 @@ def lost_note(lost: Spans) -> str | None:
     if not lost:
         return None
     return (
-        f"the source lacks {_listed(lost)}, wholly or in part: zeros (or fill values) stand there; "
+        f"the source lacks {listed(lost)}, wholly or in part: zeros (or fill values) stand there; "
         f"recorded as lost"
     )
 
@@ -144,7 +144,18 @@ class Present(Source):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _listed(lost: Spans) -> str:
+def within(lost: Spans, first: int, end: int) -> Spans:
+    """Return the parts of ranges that lie in ``first:end``.
+
+    >>> within(((3, 5), (9, 30)), 4, 20)
+    ((4, 5), (9, 20))
+    """
+    parts = ((max(begin, first), min(stop, end)) for begin, stop in lost)
+    return tuple((begin, stop) for begin, stop in parts if begin < stop)
+
+
+def listed(lost: Spans) -> str:
+    """Ranges of frames as text; after five, only count the rest."""
     shown = [f"{first}" if end == first + 1 else f"{first} to {end - 1}" for first, end in lost[:5]]
     more = f" and {len(lost) - 5} more ranges" if len(lost) > 5 else ""
     return f"frames {', '.join(shown)}{more}"

@@ -46,7 +46,7 @@ class SliceableSource(Source):
         self.shape = tuple(int(length) for length in movie.shape)
         self._movie = movie
         if isinstance(recording := getattr(movie, "recording", None), Recording):
-            self.recording = recording  # movie.counts
+            self.recording, self.lost = recording, getattr(movie, "lost", ())  # movie.counts
         # The object may not be thread-safe, so it is sliced by one thread at a time.
         self._lock = threading.Lock()
 

@@ -16,12 +16,12 @@ from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
-from photon_gpu.recording import NOTHING, Document, Recording, content_crc32
+from photon_gpu.recording import NOTHING, Document, Recording, content_crc32, lost_frames
 from photon_gpu.source_metadata_zip import NAME, unpack
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource
-from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
+from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle, within
 from photon_gpu.sources.ome_zarr_image import choose_image, full_resolution, is_image
 from photon_gpu.sources.select.read_coordinates import with_coordinates
 from photon_gpu.sources.select.stored_dimension_names import zarr_axes, zarr_coordinates, zarr_dimensions
@@ -83,6 +83,8 @@ class ZarrSource(ChunkedSource):
             except OSError as error:
                 raise CorruptDataError(f"{name}: its chunks cannot be listed: {error}") from error
             self.lost = settle(name, problem, lacking, missing, fill=True)
+        if array.attrs.get("codec_name") == "photon":
+            self.lost = within((*self.lost, *lost_frames(array.attrs)), 0, array.shape[0])
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:

@@ -386,22 +386,3 @@ def failed_check(attributes: dict[str, Any]) -> dict[str, str]:
         return {str(line["name"])[:40]: str(line["found"])[:300] for line in attributes[CHECK]["failed"]}
     except (KeyError, TypeError):
         return {"unreadable": f"{CHECK} is {str(attributes[CHECK])[:80]}"}
-
-
-def lost_frames(attributes: dict[str, Any]) -> tuple[tuple[int, int], ...]:
-    """Return the ranges ``(first, end)`` of frames that are recorded as lost; they are stored as zeros.
-
-    The attributes come from a store. Entries that are not ranges are left out; ``photon_gpu.verify`` reports
-    them.
-
-    Examples
-    --------
-    >>> lost_frames({"lost_frames": [[3, 5], "x"]})
-    ((3, 5),)
-    """
-    listed = attributes.get("lost_frames")
-    return tuple(
-        (max(span[0], 0), max(span[1], 0))
-        for span in (listed if isinstance(listed, list) else [])
-        if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)
-    )

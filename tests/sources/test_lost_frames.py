@@ -9,6 +9,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.reader.export import export
 from photon_gpu.sources.missing import without_lost
 from tests.support.source_files import write_tiff
 
@@ -102,3 +103,18 @@ def test_attributes_are_json(tiff, tmp_path):
     with pytest.warns(PhotonWarning):
         pg.encode(tiff, tmp_path / "m.zarr", missing="zero", noise=pg.NoiseModel())
     assert json.loads((tmp_path / "m.zarr" / ".zattrs").read_text())["lost_frames"] == [[20, 24]]
+
+
+@pytest.mark.parametrize("opened", ["counts", "zarr array"])
+def test_a_copy_of_a_movie_and_a_decoded_file_name_its_lost_frames(tiff, tmp_path, opened):
+    with pytest.warns(PhotonWarning, match="lacks frames 20 to 23"):
+        pg.encode(tiff, tmp_path / "a.zarr", layout="lossless", missing="zero", check=False)
+    movie = pg.open(tmp_path / "a.zarr")
+    source = movie.counts if opened == "counts" else tmp_path / "a.zarr"
+    report = pg.encode(source, tmp_path / "b.zarr", layout="lossless", check=False, frames="10:22")
+    assert any("lacks frames 10 to 11" in note for note in report.notes)
+    assert pg.open(tmp_path / "b.zarr").attrs["lost_frames"] == [[10, 12]]
+    assert pg.verify(tmp_path / "b.zarr").lost == ((10, 11),)
+    note = export(movie, tmp_path / "o.npy", frames=(22, 60)).notes[0]
+    assert note == "frames 22 to 23 were lost before the movie was stored: zeros stand there"
+    assert not any("lost" in note for note in export(movie, tmp_path / "p.npy", frames=(24, 60)).notes)

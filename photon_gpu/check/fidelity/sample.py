@@ -16,10 +16,10 @@ from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
+from photon_gpu.recording import lost_frames
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import present_frames
 from photon_gpu.sources.select.detect_alternation import period_of_scenes
-from photon_gpu.store.metadata import lost_frames
 
 RUN_FRAMES = 1000
 WINDOW_FRAMES = 18
