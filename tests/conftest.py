@@ -40,6 +40,7 @@ SLOW = (
     "tests/kernels/test_cuda",
     "tests/kernels/zstd_huffman/test_cuda.py",
     "tests/kernels/zstd_huffman/test_frames.py::test_every_zstd_opens_the_frames",
+    "tests/libphoton/test_viewer.py",
     "tests/live/",
     "tests/plugins/test_numcodecs_photon.py::test_a_filter_in_anyones_zarr_v2_array",
     "tests/reader/test_export.py::test_memory_does_not_grow_with_the_movie",

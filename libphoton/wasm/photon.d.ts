@@ -31,11 +31,16 @@ export class Photon {
 /** Compile photon.wasm: from bytes, a Response, a URL, or the file beside the module. */
 export function loadPhoton(source?: BufferSource | Response | URL): Promise<Photon>;
 
-/** A codec class for `registry.set("numcodecs.photon", async () => zarritaCodec(photon))` of zarrita. */
-export function zarritaCodec(photon: Photon): {
+/**
+ * A codec class for the registry of zarrita: `"photon_gpu.photon"` of OME-Zarr, `"numcodecs.photon"` of folders.
+ * `photon` may decode elsewhere, such as in a worker, and return a promise.
+ */
+export function zarritaCodec(photon: {
+  decode(chunk: Uint8Array, options: { channelAxis?: number }): PhotonChunk | Promise<PhotonChunk>;
+}): {
   fromConfig(configuration?: { channel_axis?: number }): {
     kind: "array_to_bytes";
     encode(): never;
-    decode(bytes: Uint8Array): { data: PhotonArray; shape: number[]; stride: number[] };
+    decode(bytes: Uint8Array): Promise<{ data: PhotonArray; shape: number[]; stride: number[] }>;
   };
 };

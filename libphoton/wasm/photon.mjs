@@ -145,8 +145,11 @@ function joinChannels(parts, rows, channelAxis) {
  * Codec for zarrita, which opens the Blosc frame itself:
  *
  *     import { registry } from "zarrita";
- *     const photon = await loadPhoton();
- *     registry.set("numcodecs.photon", async () => zarritaCodec(photon)); // "photon" before zarrita 0.6
+ *     const codec = zarritaCodec(await loadPhoton());
+ *     registry.set("photon_gpu.photon", async () => codec); // OME-Zarr
+ *     registry.set("numcodecs.photon", async () => codec); // a folder; "photon" before zarrita 0.6
+ *
+ * `decode` of `photon` may return a promise, as in viewer.mjs, which decodes in a worker.
  */
 export function zarritaCodec(photon) {
   return class PhotonCodec {
@@ -164,8 +167,8 @@ export function zarritaCodec(photon) {
       throw new PhotonError("photon movies are written by photon_gpu");
     }
 
-    decode(bytes) {
-      const { data, shape } = photon.decode(bytes, { channelAxis: this.channelAxis });
+    async decode(bytes) {
+      const { data, shape } = await photon.decode(bytes, { channelAxis: this.channelAxis });
       const stride = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1));
       return { data, shape, stride };
     }
