@@ -232,8 +232,8 @@ class GrowingFile:
     def _refuse_other_types(self, first_bytes: bytes) -> None:
         if name := file_types.type_of(first_bytes):
             raise InvalidInputError(
-                f"{self._path} is a {name} file, not raw frames; rename it with the suffix of its type to "
-                "have it read as one. Pipe it in if its raw frames begin so by chance"
+                f"{self._path} is a {name} file, not raw frames; to read it as such a file, "
+                "give it the suffix of its type. If its frames only begin like one, pipe them in instead"
             )
 
     def close(self) -> None:

@@ -167,7 +167,7 @@ def _check_channel(layout: Layout, values: Extent, first_frame: int | None) -> N
     )
     if values.low < 0 and layout.encoding.noise == _PHOTON_COUNTER:
         raise InvalidInputError(
-            f"{where} have values down to {values.low:g}; a photon counter has no negatives"
+            f"{where} have values down to {values.low:g}; a photon counter has no negative values"
         )
     try:
         base, top = layout.check(values)

@@ -87,7 +87,7 @@ class WatchFeed(Feed):
     ) -> None:
         self.name, self._pattern = location("folder", folder), location("pattern", pattern)
         if not Path(self.name).is_dir():
-            raise InvalidInputError(f"{folder} is not a folder; make it before it is watched")
+            raise InvalidInputError(f"{folder} is not a folder; create it before you watch it")
         self._settle = bounded_number("settle_seconds", settle_seconds, 0, 1e9)
         self._idle = None if idle_seconds is None else bounded_number("idle_seconds", idle_seconds, 0, 1e9)
         self.unread = []

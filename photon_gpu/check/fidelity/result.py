@@ -90,7 +90,7 @@ class Fidelity:
             return target
         else:
             raise InvalidInputError(
-                f"the report is to be saved as {target.name}; allowed are .html, .png and .json"
+                f"a report cannot be saved as {target.name}; allowed are .html, .png and .json"
             )
         with replacing(target) as file:
             file.write(data)

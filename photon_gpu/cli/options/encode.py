@@ -121,8 +121,8 @@ Pyramid = Annotated[
     typer.Option(
         parser=read_whole,
         metavar="N",
-        help="DST.ome.zarr: number of further levels for viewers, each averaged over 2 x 2 pixels of the "
-        "one before.",
+        help="For DST.ome.zarr: number of smaller levels for viewers that zoom; each averages 2 x 2 pixels "
+        "of the level before.",
         show_default="0",
     ),
 ]

@@ -51,8 +51,8 @@ def finished_frames(storage: Storage) -> int:
         return describe(storage).shape[0]
     except StoreNotFoundError as error:
         raise StoreNotFoundError(
-            f"{storage.url}: nothing is there to recover; if it was a spool, its movie is whole: a spool is "
-            "removed when its movie is finished"
+            f"{storage.url}: nothing is there to recover. If this was a spool, its movie is complete: a "
+            "spool is removed when its movie is finished"
         ) from error
 
 

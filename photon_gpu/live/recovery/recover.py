@@ -514,7 +514,7 @@ def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
     folder = Path(recorded)
     if not (folder / RECORDING).is_file():
         raise StoreNotFoundError(
-            f"{storage.url}: its frames are at {recorded} on {marker.get('host')}, and that is not here; "
+            f"{storage.url}: its spool {recorded} on {marker.get('host')} cannot be seen from here; "
             "recover there, or give discard_spool=True to finish the movie with what is in the store"
         )
     return folder

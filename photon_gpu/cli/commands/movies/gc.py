@@ -57,7 +57,7 @@ def gc(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A database of the server that cannot be queried and refers to no movie. May be repeated.",
+            help="Skip this database, which cannot be read and refers to no movie. May be repeated.",
             show_default=False,
         ),
     ] = None,

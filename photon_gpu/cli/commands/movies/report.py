@@ -56,7 +56,7 @@ def report(
 
     for name in out or ():
         if Path(name).suffix.lower() not in (".html", ".htm", ".png", ".json"):
-            raise InvalidInputError(f"the report is to be saved as {name}; allowed are .html, .png and .json")
+            raise InvalidInputError(f"a report cannot be saved as {name}; allowed are .html, .png and .json")
     storage_options = read_storage_options(storage_option, movie)
     stored = open_movie(movie, workers=workers, storage_options=storage_options)
     with (

@@ -85,8 +85,8 @@ def choose(
     A sample is stored with several steps. ROIs, traces, events, correlations, positions of
     single molecules and your own analyses are compared with those of the raw movie. They are
     also computed for takes: copies with redrawn noise, as if the scene had been recorded
-    again. The largest step that changes results too little to tell stored movie and raw takes
-    apart is recommended. The exit code is 1 if there is none.
+    again. The largest step is recommended at which the stored movie differs from the raw one
+    by much less than two takes differ. The exit code is 1 if there is no such step.
 
     For example:
       photon-gpu choose cortex.tif --plot choice.png

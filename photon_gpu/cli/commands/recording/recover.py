@@ -50,8 +50,8 @@ def recover(
 ) -> console.Report:
     """Finish a recording that was killed or lost power.
 
-    Every acknowledged frame is stored once; a second run changes nothing. After an
-    interrupted overwrite, a complete movie is put back under the name.
+    Every frame that the recording had reported as safe is stored once; a second run changes
+    nothing. After an interrupted overwrite, a complete movie is put back under the name.
 
     For example:
       photon-gpu recover /fast/run.zarr.spool
