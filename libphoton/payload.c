@@ -39,13 +39,16 @@ uint32_t photon_crc32(uint32_t crc, const uint8_t *data, size_t bytes)
     return ~crc;
 }
 
-/* On x86-64, GCC makes versions for AVX2 and AVX-512 as well and chooses when the library is loaded. */
+/* On x86-64, GCC makes versions for AVX2 and AVX-512 as well and chooses when the library is loaded. Sanitizers do not
+ * work with that: PHOTON_PLAIN leaves it out. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && !defined(PHOTON_PLAIN)
-#include <immintrin.h>
-#define PERMUTES
 #define VECTORIZED __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
 #define VECTORIZED
+#endif
+
+#ifdef __wasm_simd128__
+#include <wasm_simd128.h>
 #endif
 
 /* A loop that shares registers with what surrounds it is a fifth slower. */
@@ -112,8 +115,7 @@ int photon_read_info(const uint8_t *payload, size_t bytes, photon_info *info)
         if (info->shape[i] > MOST_SAMPLES / info->samples) return PHOTON_LIMIT;
         info->samples *= info->shape[i];
     }
-    const uint64_t most_frames = info->axes > 1 ? info->shape[0] : info->shape[0];
-    if (info->dtype > PHOTON_FLOAT64 || info->frames > most_frames || !info->frames) return PHOTON_DAMAGED;
+    if (info->dtype > PHOTON_FLOAT64 || info->frames > info->shape[0] || !info->frames) return PHOTON_DAMAGED;
     info->itemsize = ITEM_BYTES[info->dtype];
     if (special) info->exact = 0;
     if (peaked && (info->peaks < 1 || info->peaks > 8 || info->phases != 1 || info->dtype >= PHOTON_FLOAT32 ||
@@ -375,7 +377,7 @@ typedef struct {
     void *out;
     const uint8_t *table; /* of counts, and how many rows it has */
     uint32_t rows, *pairs;
-    int permuted; /* whether the table fits into registers */
+    int permuted; /* by which instructions, if registers hold the table; 0: they do not */
     uint16_t *kept; /* codes that wait until all are there */
     uint64_t sum;
     uint32_t top;
@@ -383,17 +385,22 @@ typedef struct {
 
 #define BATCH 4096
 
-/* Halves of the hashes of a batch, which 32 bits hold, are added apart: twice as many fit into a register. */
-#define ADD_HASHES(Codes)                                                                                    \
-    for (uint32_t i = 0; i < count; ++i, turned += 0x9E3779B1u) {                                            \
-        const uint32_t code = (Codes)[first + i];                                                            \
-        uint32_t h = code + turned;                                                                          \
-        h = (h ^ h >> 16) * 0x7FEB352Du;                                                                     \
-        h ^= h >> 15;                                                                                        \
-        low += h & 0xFFFF;                                                                                   \
-        high += h >> 16;                                                                                     \
-        most = code > most ? code : most;                                                                    \
-    }
+/* Add up hashes modulo 2^32, and their upper halves, of which 32 bits hold a batch: together they give the whole sum,
+ * and twice as many fit into a register as of 64 bits. */
+#define ADD_HASHES(Type, Codes)                                                                              \
+    do {                                                                                                     \
+        const Type *these = (Codes) + first;                                                                 \
+        Type greatest = 0;                                                                                   \
+        for (uint32_t i = 0; i < count; ++i) greatest = these[i] > greatest ? these[i] : greatest;           \
+        most = greatest > most ? greatest : most;                                                            \
+        for (uint32_t i = 0; i < count; ++i, turned += 0x9E3779B1u) {                                        \
+            uint32_t h = these[i] + turned;                                                                  \
+            h = (h ^ h >> 16) * 0x7FEB352Du;                                                                 \
+            h ^= h >> 15;                                                                                    \
+            all += h;                                                                                        \
+            high += h >> 16;                                                                                 \
+        }                                                                                                    \
+    } while (0)
 
 /* Add the codes of samples `begin` and after to the checksum, and find the greatest. */
 VECTORIZED
@@ -402,10 +409,10 @@ static void add_checksum(const code_array *codes, uint64_t begin, uint64_t *sum,
     uint32_t most = *top;
     for (uint64_t first = 0; first < codes->count; first += BATCH) {
         const uint32_t count = codes->count - first < BATCH ? (uint32_t)(codes->count - first) : BATCH;
-        uint32_t low = 0, high = 0, turned = (uint32_t)(begin + first) * 0x9E3779B1u;
-        if (codes->narrow) ADD_HASHES(codes->narrow)
-        else ADD_HASHES(codes->wide)
-        *sum += low + ((uint64_t)high << 16);
+        uint32_t all = 0, high = 0, turned = (uint32_t)(begin + first) * 0x9E3779B1u;
+        if (codes->narrow) ADD_HASHES(uint16_t, codes->narrow);
+        else ADD_HASHES(uint32_t, codes->wide);
+        *sum += (uint32_t)(all - (high << 16)) + ((uint64_t)high << 16);
     }
     *top = most;
 }
@@ -469,14 +476,15 @@ static void look_up_pairs(const canvas *c, const code_array *codes, uint64_t beg
     for (; i < codes->count; ++i) memcpy(out + 2 * i, entries + from[i], 2);
 }
 
-/* Look up as many counts of two bytes as whole vectors hold; return how many. */
-#ifdef PERMUTES
+/* Look up counts of two bytes in tables that registers hold; return how many, from the first on. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
 #define PERMUTED_CODES 128u
 #define STREAMED (1u << 21) /* so many counts do not stay in a cache: they need not be read into it first */
 
 typedef struct { __m512i part[4]; int both; } registers;
 
-__attribute__((target("arch=x86-64-v4")))
+__attribute__((target("avx512f,avx512bw")))
 static inline __m512i permuted(const registers *table, __m512i code)
 {
     const __m512i count = _mm512_permutex2var_epi16(table->part[0], code, table->part[1]);
@@ -485,8 +493,8 @@ static inline __m512i permuted(const registers *table, __m512i code)
                                    _mm512_permutex2var_epi16(table->part[2], code, table->part[3]));
 }
 
-__attribute__((target("arch=x86-64-v4")))
-static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint64_t begin)
+__attribute__((target("avx512f,avx512bw")))
+static uint64_t look_up_by_avx512(const canvas *c, const code_array *codes, uint64_t begin)
 {
     uint16_t entries[PERMUTED_CODES] = {0}, *out = (uint16_t *)c->out + begin;
     const uint16_t *from = codes->narrow;
@@ -509,28 +517,114 @@ static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint6
     return codes->count;
 }
 
-static int permutes(void) { return __builtin_cpu_supports("avx512bw"); }
-#elif defined(__wasm_simd128__)
-#include <wasm_simd128.h>
-#define PERMUTED_CODES 32u
+/* Lower and upper bytes of the counts of 16 codes, for each lane. From the second part on, what a part differs by
+ * from the part before. */
+typedef struct { __m256i low[8], high[8]; } shuffled_table;
+
+/* Counts of 32 codes. A shuffle gives 0 for codes below those of its part and repeats itself for those above: the
+ * differences of all parts up to that of a code give its count. */
+__attribute__((target("avx2"), always_inline))
+static inline void shuffled(const shuffled_table *table, int parts, const uint16_t *from, __m256i *first, __m256i *second)
+{
+    __m256i code = _mm256_packus_epi16(_mm256_loadu_si256((const __m256i *)from),
+                                       _mm256_loadu_si256((const __m256i *)(from + 16)));
+    __m256i low = _mm256_shuffle_epi8(table->low[0], code), high = _mm256_shuffle_epi8(table->high[0], code);
+    for (int k = 1; k < parts; ++k) {
+        code = _mm256_sub_epi8(code, _mm256_set1_epi8(16));
+        low = _mm256_xor_si256(low, _mm256_shuffle_epi8(table->low[k], code));
+        high = _mm256_xor_si256(high, _mm256_shuffle_epi8(table->high[k], code));
+    }
+    *first = _mm256_unpacklo_epi8(low, high); /* in the order of the codes: they were packed the same way */
+    *second = _mm256_unpackhi_epi8(low, high);
+}
+
+__attribute__((target("avx2"), always_inline))
+static inline uint64_t look_up_parts(const shuffled_table *all, int parts, const uint16_t *from, uint64_t count,
+                                     uint16_t *out, int streamed)
+{
+    const shuffled_table table = *all;
+    __m256i first, second;
+    uint64_t i = 0;
+    if (count >= 64) { /* to a line of the cache: stores that cross one take longer */
+        shuffled(&table, parts, from, &first, &second);
+        _mm256_storeu_si256((__m256i *)out, first);
+        _mm256_storeu_si256((__m256i *)(out + 16), second);
+        i = (0 - (uintptr_t)out) % 64 / 2;
+    }
+    if (streamed && (uintptr_t)(out + i) % 64 == 0) {
+        for (; i + 32 <= count; i += 32) {
+            shuffled(&table, parts, from + i, &first, &second);
+            _mm256_stream_si256((__m256i *)(out + i), first);
+            _mm256_stream_si256((__m256i *)(out + i + 16), second);
+        }
+        _mm_sfence();
+    }
+    for (; i + 32 <= count; i += 32) {
+        shuffled(&table, parts, from + i, &first, &second);
+        _mm256_storeu_si256((__m256i *)(out + i), first);
+        _mm256_storeu_si256((__m256i *)(out + i + 16), second);
+    }
+    return i;
+}
+
+__attribute__((target("avx2")))
+static uint64_t look_up_by_avx2(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    uint8_t low[PERMUTED_CODES] = {0}, high[PERMUTED_CODES] = {0};
+    shuffled_table table;
+    for (uint32_t i = 0; i <= c->info->top; ++i) low[i] = c->table[2 * i], high[i] = c->table[2 * i + 1];
+    for (uint32_t i = PERMUTED_CODES - 1; i >= 16; --i) low[i] ^= low[i - 16], high[i] ^= high[i - 16];
+    for (int k = 0; k < 8; ++k) {
+        table.low[k] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(low + 16 * k)));
+        table.high[k] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(high + 16 * k)));
+    }
+    uint16_t *out = (uint16_t *)c->out + begin;
+    const int streamed = c->info->samples >= STREAMED;
+    switch (c->info->top / 16) {
+    case 0: case 1: return look_up_parts(&table, 2, codes->narrow, codes->count, out, streamed);
+    case 2: case 3: return look_up_parts(&table, 4, codes->narrow, codes->count, out, streamed);
+    case 4: case 5: return look_up_parts(&table, 6, codes->narrow, codes->count, out, streamed);
+    default: return look_up_parts(&table, 8, codes->narrow, codes->count, out, streamed);
+    }
+}
+
+static int permutes(void) { return __builtin_cpu_supports("avx512bw") ? 2 : __builtin_cpu_supports("avx2") ? 1 : 0; }
 
 static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint64_t begin)
 {
-    uint8_t low[PERMUTED_CODES] = {0}, high[PERMUTED_CODES] = {0};
-    for (uint32_t i = 0; i <= c->info->top; ++i) low[i] = c->table[2 * i], high[i] = c->table[2 * i + 1];
-    const v128_t a = wasm_v128_load(low), b = wasm_v128_load(low + 16), d = wasm_v128_load(high),
-                 e = wasm_v128_load(high + 16);
-    uint16_t *out = (uint16_t *)c->out + begin;
+    return c->permuted == 2 ? look_up_by_avx512(c, codes, begin) : look_up_by_avx2(c, codes, begin);
+}
+#elif defined(__wasm_simd128__)
+#define PERMUTED_CODES 64u
+
+__attribute__((always_inline))
+static inline uint64_t look_up_parts(const v128_t *low, const v128_t *high, int parts, const uint16_t *from,
+                                     uint64_t count, uint16_t *out)
+{
     uint64_t i = 0;
-    for (; i + 16 <= codes->count; i += 16) {
-        const v128_t code = wasm_u8x16_narrow_i16x8(wasm_v128_load(codes->narrow + i), wasm_v128_load(codes->narrow + i + 8));
-        const v128_t less = wasm_i8x16_sub(code, wasm_i8x16_splat(16)); /* codes below 16 get too large: they give 0 */
-        const v128_t l = wasm_v128_or(wasm_i8x16_swizzle(a, code), wasm_i8x16_swizzle(b, less));
-        const v128_t h = wasm_v128_or(wasm_i8x16_swizzle(d, code), wasm_i8x16_swizzle(e, less));
+    for (; i + 16 <= count; i += 16) {
+        v128_t code = wasm_u8x16_narrow_i16x8(wasm_v128_load(from + i), wasm_v128_load(from + i + 8));
+        v128_t l = wasm_i8x16_swizzle(low[0], code), h = wasm_i8x16_swizzle(high[0], code);
+        for (int k = 1; k < parts; ++k) { /* a swizzle gives 0 for codes of other parts */
+            code = wasm_i8x16_sub(code, wasm_i8x16_splat(16));
+            l = wasm_v128_or(l, wasm_i8x16_swizzle(low[k], code));
+            h = wasm_v128_or(h, wasm_i8x16_swizzle(high[k], code));
+        }
         wasm_v128_store(out + i, wasm_i8x16_shuffle(l, h, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
         wasm_v128_store(out + i + 8, wasm_i8x16_shuffle(l, h, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
     }
     return i;
+}
+
+static uint64_t look_up_permuted(const canvas *c, const code_array *codes, uint64_t begin)
+{
+    uint8_t low[PERMUTED_CODES] = {0}, high[PERMUTED_CODES] = {0};
+    v128_t l[4], h[4];
+    for (uint32_t i = 0; i <= c->info->top; ++i) low[i] = c->table[2 * i], high[i] = c->table[2 * i + 1];
+    for (int k = 0; k < 4; ++k) l[k] = wasm_v128_load(low + 16 * k), h[k] = wasm_v128_load(high + 16 * k);
+    uint16_t *out = (uint16_t *)c->out + begin;
+    if (c->info->top < 32) return look_up_parts(l, h, 2, codes->narrow, codes->count, out);
+    return look_up_parts(l, h, 4, codes->narrow, codes->count, out);
 }
 
 static int permutes(void) { return 1; }
@@ -625,7 +719,7 @@ static int make_tables(canvas *c, arena *memory, uint64_t count)
     if (status || c->rows != 1 || !pairs_bytes(info) || count < ((uint64_t)info->top + 1) * (info->top + 1)) return status;
     if (!(c->pairs = give(memory, pairs_bytes(info)))) return PHOTON_MEMORY;
     make_pairs(c); /* also for what is left of permuted ones */
-    c->permuted = info->top + 1 <= PERMUTED_CODES && permutes();
+    c->permuted = info->top < PERMUTED_CODES ? permutes() : 0;
     return PHOTON_OK;
 }
 
@@ -656,7 +750,16 @@ static void take_codes(canvas *c, const uint16_t *codes, uint64_t begin, uint64_
 VECTORIZED
 static void unpack_halves(const uint8_t *restrict data, size_t count, uint16_t *restrict out)
 {
-    for (size_t i = 0; i < count / 2; ++i) {
+    size_t i = 0;
+#ifdef __wasm_simd128__
+    for (; i + 8 <= count / 2; i += 8) {
+        const v128_t two = wasm_u16x8_load8x8(data + i), low = wasm_v128_and(two, wasm_i16x8_splat(15)),
+                     high = wasm_u16x8_shr(two, 4);
+        wasm_v128_store(out + 2 * i, wasm_i16x8_shuffle(low, high, 0, 8, 1, 9, 2, 10, 3, 11));
+        wasm_v128_store(out + 2 * i + 8, wasm_i16x8_shuffle(low, high, 4, 12, 5, 13, 6, 14, 7, 15));
+    }
+#endif
+    for (; i < count / 2; ++i) {
         const uint32_t two = (data[i] | (uint32_t)data[i] << 12) & 0x000F000Fu;
         memcpy(out + 2 * i, &two, 4);
     }
@@ -764,7 +867,21 @@ VECTORIZED
 static void restore_mean_of_bytes(const uint16_t *restrict from, size_t pixels, int16_t rate, int16_t *restrict mean,
                                   uint16_t *restrict to)
 {
-    for (size_t i = 0; i < pixels; ++i) {
+    size_t i = 0;
+#ifdef __wasm_simd128__ /* Clang takes 32 bits for the product, and so twice as long */
+    const v128_t rates = wasm_i16x8_splat(rate), half = wasm_i16x8_splat(64), one = wasm_i16x8_splat(1),
+                 byte = wasm_i16x8_splat(0xFF);
+    for (; i + 8 <= pixels; i += 8) {
+        const v128_t folded = wasm_v128_load(from + i), now = wasm_v128_load(mean + i);
+        const v128_t unfolded = wasm_v128_xor(wasm_u16x8_shr(folded, 1), wasm_i16x8_neg(wasm_v128_and(folded, one)));
+        const v128_t rounded = wasm_u16x8_shr(wasm_i16x8_add(now, half), 7);
+        const v128_t code = wasm_v128_and(wasm_i16x8_add(rounded, unfolded), byte);
+        wasm_v128_store(to + i, code);
+        const v128_t away = wasm_i16x8_sub(wasm_i16x8_shl(code, 7), now);
+        wasm_v128_store(mean + i, wasm_i16x8_add(now, wasm_i16x8_q15mulr_sat(away, rates)));
+    }
+#endif
+    for (; i < pixels; ++i) {
         const uint16_t folded = from[i], sign = (uint16_t)(0u - (folded & 1u));
         const uint16_t rounded = (uint16_t)((uint16_t)(mean[i] + 64) >> 7);
         const uint16_t code = (uint16_t)(rounded + (uint16_t)(folded >> 1 ^ sign)) & 0xFF;
