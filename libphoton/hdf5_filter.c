@@ -92,7 +92,9 @@ static size_t decode_chunk(unsigned flags, size_t count, const unsigned *values,
 static const filter_class PHOTON_FILTER = {
     1, PHOTON_HDF5_FILTER, 0, 1, "photon: layout compact of photon_gpu", NULL, NULL, decode_chunk};
 
+#pragma GCC visibility push(default)
 int H5PLget_plugin_type(void);
 const void *H5PLget_plugin_info(void);
+#pragma GCC visibility pop
 int H5PLget_plugin_type(void) { return 0; /* a filter */ }
 const void *H5PLget_plugin_info(void) { return &PHOTON_FILTER; }

@@ -14,7 +14,6 @@ static inline uint16_t photon_u16(const uint8_t *at) { uint16_t n; memcpy(&n, at
 static inline uint32_t photon_u32(const uint8_t *at) { uint32_t n; memcpy(&n, at, 4); return n; }
 static inline uint64_t photon_u64(const uint8_t *at) { uint64_t n; memcpy(&n, at, 8); return n; }
 
-size_t photon_zstd_memory(void);
 int photon_zstd(const uint8_t *data, size_t bytes, uint8_t *out, size_t out_bytes, void *memory);
 
 /* Tables of a chunk: counts of its codes, one row for each phase that is told apart. */

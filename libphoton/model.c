@@ -2,7 +2,6 @@
 #include "internal.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* ---- exact numbers: sign * digits * 2^(32*exponent) ---- */
 

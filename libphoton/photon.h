@@ -26,6 +26,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default) /* all other functions of the library are hidden */
+#endif
 
 /* Greatest format of compact that is read (2.7), and number of this interface, which changes with photon_info. */
 #define PHOTON_FORMAT 0x0207
@@ -100,6 +103,9 @@ int photon_decode(const uint8_t *payload, size_t bytes, enum photon_output outpu
 /* CRC-32 of zlib, as in manifests. */
 uint32_t photon_crc32(uint32_t crc, const uint8_t *data, size_t bytes);
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

@@ -22,7 +22,6 @@ typedef struct {
 } state;
 
 _Static_assert(sizeof(state) <= PHOTON_FRAME_MEMORY, "memory of a frame");
-size_t photon_zstd_memory(void) { return sizeof(state); }
 
 static const uint32_t LITERAL_BASE[36] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24,
     28, 32, 40, 48, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536};
