@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +27,9 @@ COMPACT = [name for name in LISTED if name.startswith("compact") and "-channels"
 CHANNELS = [name for name in LISTED if name.startswith("compact") and "-channels" in name]
 DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
 FILTER = 480
+# What the library may call: arithmetic, copies of memory, and what the compiler adds.
+CALLED = set("memcpy memmove memset memcmp floor ceil sqrt pow ldexp frexp fabs nextafter nextafterf".split())
+CALLED |= {"__cpu_model", "__cpu_indicator_init", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
 Decode = Callable[..., np.ndarray]
 
 
@@ -91,6 +96,28 @@ def test_decodes_every_golden_store(decode, name):
         np.testing.assert_array_equal(values, expected)
 
 
+def symbols(file: Path, *options: str) -> dict[str, str]:
+    """The letter by which ``nm`` says where each symbol lies."""
+    lines = subprocess.run(["nm", *options, str(file)], capture_output=True, text=True, check=True).stdout
+    return {line.split()[-1]: line.split()[-2] for line in lines.splitlines() if len(line.split()) > 1}
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed: apt install binutils")
+def test_the_library_is_a_dozen_functions_that_keep_nothing_and_call_no_allocator(built, tmp_path):
+    header = (built / "photon.h").read_text()
+    declared = set(re.findall(r"^(?:int|uint32_t|const char \*) ?(photon_\w+)\(", header, re.M))
+    exported = symbols(built / "libphoton.so", "-D", "--defined-only")
+    assert set(exported) == declared and len(declared) <= 12
+    for source in sorted(built.glob("*.c")):
+        if source.name not in ("fuzz.c", "hdf5_filter.c"):
+            line = ["gcc", "-std=c11", "-O1", "-fno-pie", "-DPHOTON_PLAIN", "-c", str(source), "-o", "one.o"]
+            subprocess.run(line, cwd=tmp_path, check=True)
+            letters = symbols(tmp_path / "one.o")
+            assert not [name for name, letter in letters.items() if letter in "bBdDC"], "it keeps state"
+            others = {name for name, letter in letters.items() if letter == "U" and "photon_" not in name}
+            assert others <= CALLED, source
+
+
 def test_a_predictor_of_a_later_version_is_no_damage(decode):
     chunk = bytes(blosc.compress(of_unknown_predictor(), b"zstd", 1, 0, 0))
     with pytest.raises(PhotonError, match="a later version of the format"):
@@ -133,6 +160,21 @@ def test_decodes_what_the_product_encodes(decode, tmp_path, preset, noise, dtype
     np.testing.assert_array_equal(np.concatenate([decode(chunk) for chunk in chunks]), stored.counts[...])
     stabilized = np.concatenate([decode(chunk, stabilized=True) for chunk in chunks])
     np.testing.assert_array_equal(stabilized, stored[...])
+
+
+@pytest.mark.parametrize(
+    "most, least_top, frames",
+    [(8, 8, 9), (40, 16, 9), (40, 16, 600), (150, 32, 9), (400, 64, 9), (850, 96, 9)],
+)
+def test_tables_of_every_size_that_registers_hold_give_the_counts(decode, tmp_path, most, least_top, frames):
+    """600 frames are so many samples that they are stored past the cache."""
+    movie = np.random.default_rng(1).integers(0, most, (frames, 61, 63), "uint16", endpoint=True)
+    options = {"layout": "compact", "preset": "fast", "check": False, "trust_noise": True}
+    pg.encode(movie, tmp_path / "m", noise=pg.NoiseModel(), chunk_frames=frames, **options)
+    chunk = (tmp_path / "m" / "0.0.0").read_bytes()
+    top = int.from_bytes(blosc.decompress(chunk)[44:48], "little")
+    assert least_top <= top < 2 * least_top
+    np.testing.assert_array_equal(decode(chunk), pg.open(tmp_path / "m").counts[...])
 
 
 def test_another_compressor_is_named(decode, tmp_path):
@@ -192,7 +234,9 @@ def test_hdf5_reads_chunks_by_the_plugin(built, tmp_path, name):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), counts)
 
 
-def test_decode_writes_a_file_as_small_as_the_movie_that_the_plugin_reads(built, tmp_path):
+@pytest.fixture
+def filtered(tmp_path: Path) -> Path:
+    """Folder of a movie, and of the file that ``decode --filter photon`` wrote of it."""
     frames = np.random.default_rng(4).poisson(20, (23, 2, 30, 40)).astype("uint16")
     source = pg.open_source(frames, axes="tcyx")
     source.recording = source.recording.replace(frame_rate=30.0)
@@ -202,6 +246,27 @@ def test_decode_writes_a_file_as_small_as_the_movie_that_the_plugin_reads(built,
     line = ["decode", str(tmp_path / "m.zarr"), str(tmp_path / "m.h5"), "--filter", "photon"]
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 0, done.output
+    return tmp_path
+
+
+@pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed: apt install hdf5-tools")
+def test_h5dump_reads_it_by_the_plugin_alone(built, filtered):
+    line = ["h5dump", "--dataset=/movie", "--binary=LE", "--output=out.bin", "m.h5"]
+
+    def dump(plugins: Path) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "HDF5_PLUGIN_PATH": str(plugins)}
+        return subprocess.run(line, cwd=filtered, env=environment, capture_output=True, text=True)
+
+    assert dump(filtered).returncode != 0
+    done = dump(built)
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = pg.open(filtered / "m.zarr").counts[...]
+    values = np.fromfile(filtered / "out.bin", expected.dtype).reshape(expected.shape)
+    np.testing.assert_array_equal(values, expected)
+
+
+def test_decode_writes_a_file_as_small_as_the_movie_that_the_plugin_reads(built, filtered):
+    tmp_path, frames = filtered, pg.open(filtered / "m.zarr").counts
     chunks = sum(path.stat().st_size for path in (tmp_path / "m.zarr").glob("[0-9]*"))
     assert (tmp_path / "m.h5").stat().st_size < chunks + 20_000 < frames.nbytes
     code = "import photon_gpu as pg, numpy; s = pg.open_source('m.h5'); numpy.save('out.npy', s.read(0, 23));"
