@@ -38,7 +38,8 @@ export function loadPhoton(source?: BufferSource | Response | URL): Promise<Phot
 export function zarritaCodec(photon: {
   decode(chunk: Uint8Array, options: { channelAxis?: number }): PhotonChunk | Promise<PhotonChunk>;
 }): {
-  fromConfig(configuration?: { channel_axis?: number }): {
+  /** The entry of `filters` in `.zarray`; of its keys, `channel_axis` is read. */
+  fromConfig(configuration?: unknown): {
     kind: "array_to_bytes";
     encode(): never;
     decode(bytes: Uint8Array): Promise<{ data: PhotonArray; shape: number[]; stride: number[] }>;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,6 +13,7 @@ import pytest
 import photon_gpu as pg
 from tests.support.dj_movies import RECORDING, poisson
 from tests.support.dj_tables import declare
+from tests.support.npm import npm_install
 
 A = poisson(3)
 
@@ -157,18 +157,8 @@ def test_rust_reads_an_inserted_movie(inserted, tmp_path):
 @pytest.fixture(scope="session")
 def node(tmp_path_factory):
     """A folder in which Node finds zarrita."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("Node.js and npm are not installed")
     folder = tmp_path_factory.mktemp("node")
-    done = subprocess.run(
-        ["npm", "install", "--silent", "--no-audit", "--no-fund", "zarrita@0.5", "@zarrita/storage@0.1"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    if done.returncode:
-        pytest.skip(f"npm could not install zarrita: {done.stderr[-300:]}")
+    npm_install(folder, "zarrita@0.5", "@zarrita/storage@0.1")
     return folder
 
 

@@ -20,6 +20,7 @@ from photon_gpu.store.ome_zarr import shards
 from tests.support import servers
 from tests.support.chromium import Chromium
 from tests.support.faulty_network import options
+from tests.support.npm import npm_install
 from tests.support.one_camera_movies import CAMERA, camera_movie
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
@@ -42,13 +43,9 @@ class WholeFiles(http.server.SimpleHTTPRequestHandler):
 def page(tmp_path_factory):
     """The page on a server, with zarrita beside it."""
     pytest.importorskip("ziglang", reason="pip install ziglang")
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("libphoton")
     shutil.copytree(FOLDER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.wasm", "*.so"))
-    install = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "zarrita@0.7"]
-    if subprocess.run(install, cwd=folder / "wasm", capture_output=True, timeout=300).returncode:
-        pytest.skip("zarrita cannot be installed: npm reaches no registry")
+    npm_install(folder / "wasm", "zarrita@0.7")
     make = ["make", "-s", "wasm/photon.wasm", f"PYTHON={sys.executable}"]
     subprocess.run(make, cwd=folder, check=True, timeout=900)
     handler = functools.partial(WholeFiles, directory=folder / "wasm")
