@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+PARAMETERS = ["gain", "offset", "variance"]
 DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
 
@@ -153,28 +154,37 @@ class Model:
     """The noise model and the grid of codes: thresholds, representatives, values."""
 
     def __init__(self, attributes, movie):
-        names = ("anscombe_gain", "anscombe_offset", "anscombe_variance")
-        self.gain, self.offset, self.variance = gain, offset, variance = [attributes[name] for name in names]
+        self.gain, self.offset, self.variance = (attributes[f"anscombe_{name}"] for name in PARAMETERS)
         self.step, self.seed = movie.attributes.get("quantization_step"), movie.attributes.get("dither_seed")
         self.dtype, self.peaks = movie.dtype, attributes.get("photon_peaks", 0)
         self.phases = 1 if self.seed is None else 16
         self.info = np.iinfo(self.dtype) if self.dtype.kind != "f" else None
-        self.g, self.o, self.s = Fraction(gain), Fraction(offset), Fraction(self.step or 0)
-        self.c = Fraction(3, 8) * self.g**2 + Fraction(variance)
-        self.dark = 2 * math.sqrt(float(self.c)) / gain  # A(offset)
+        self.g, self.o, self.s = Fraction(self.gain), Fraction(self.offset), Fraction(self.step or 0)
+        self.c = Fraction(3, 8) * self.g**2 + Fraction(self.variance)
+        self.dark = 2 * math.sqrt(float(self.c)) / self.gain  # A(offset)
         self.lattice_end = self.lattice_code = -math.inf
         if self.peaks:  # bins for photon peaks lie below the code of this value ("Photon peaks")
             self.lattice_end = self.lattice_edge(3 * self.peaks)
             self.lattice_code = self.code(self.lattice_end)
-        self.clipping = attributes.get("clipping_levels", {})
-        self.clips = [list(self.clips_of(phase)) for phase in range(self.phases)]
+        levels = attributes.get("clipping_levels", {})
+        self.clips = [list(self.clips_of(levels, phase)) for phase in range(self.phases)]
 
-    def clips_of(self, phase):
-        """Value of each clipping level, code of its bin, way out (-1 down, 1 up), side of its label."""
-        for name, level in sorted(self.clipping.items(), reverse=True):  # low, high
-            of = self.code(level, phase)
-            above = self.anscombe(level) / self.step - self.shift(phase) >= of
-            yield level, of, 1 if name == "high" else -1, 1 if above else -1
+    def clips_of(self, levels, phase):
+        """Each clipping level, its own code, the way from the code of its bin to that, and its label."""
+        for name, way in (("low", -1), ("high", 1)):
+            if name in levels:
+                code, label = self.code(levels[name], phase), self.anscombe(levels[name])
+                side = 1 if label / self.step - self.shift(phase) >= code else -1
+                if levels[name] >= self.lattice_end:
+                    label = (4 * (code + self.shift(phase)) + side) * (self.step / 4)
+                yield levels[name], code + way, way, label
+
+    def uncut(self, code, phase):
+        """Code of the bin that a code is, or is a part of ("Clipping levels")."""
+        for _, own, way, _ in self.clips[phase]:
+            beyond = (code - own) * way + 1
+            code -= way * min(2, beyond) if beyond > 0 else 0
+        return code
 
     def anscombe(self, values):
         """``A`` of numbers, or of one number, rounded as FORMAT.md says."""
@@ -220,29 +230,31 @@ class Model:
 
         near = float(base) + sign * math.sqrt(float(root))
         near = math.floor(near) if self.info else near
-
         for way in (-1, 1):  # down while this value has the code, then up until one has
             while reached(near) == (way < 0):
-                near = near + way if self.info else math.nextafter(near, way * math.inf)
+                near = self.beside(near, way)
         return near
+
+    def beside(self, value, way):
+        """The next whole number, or float64 number."""
+        return value + way if self.info else math.nextafter(value, way * math.inf)
 
     def bin(self, code, phase):
         """Representative, least and greatest value of a code, as if there were no clipping levels."""
-        low, high = self.threshold(code, phase), self.threshold(code + 1, phase)
-        if self.info:
-            high -= 1
-            if self.phases == 1:
-                low, high = max(low, int(self.info.min)), min(high, int(self.info.max))
-        point = (low + high) / 2
-        if (code + self.shift(phase)) * self.step >= self.dark and (not self.info or high > low):
+        low, end = self.threshold(code, phase), self.threshold(code + 1, phase)
+        last = self.beside(end, -1)
+        if self.info and self.phases == 1:
+            low, last = max(low, int(self.info.min)), min(last, int(self.info.max))
+        point = (low + (last if self.info else end)) / 2
+        if (code + self.shift(phase)) * self.step >= self.dark:
             point -= self.gain * self.step**2 / 12
         point = self.lattice_point(code) if code < self.lattice_code else point
-        point = min(max(point, low), high if self.info else math.nextafter(high, low))
+        point = min(max(point, low), last)
         if not self.info:  # the nearest float of the dtype may lie outside
             point = self.dtype.type(point)
-            away = int(float(point) < low) - int(float(point) >= high)
+            away = int(float(point) < low) - int(float(point) > last)
             point = np.nextafter(point, self.dtype.type(away * np.inf)) if away else point
-        return point, low, high
+        return point, low, last
 
     def code(self, value, phase=0):
         """Code of a value, as if there were no clipping levels."""
@@ -253,26 +265,16 @@ class Model:
             code += 1
         return code
 
-    def uncut(self, code, phase):
-        """Code of the bin that a code is, or is a part of ("Clipping levels")."""
-        for _, of, out, _ in self.clips[phase]:
-            if (code - of) * out > 0:
-                return code - out * min(2, abs(code - of))
-        return code
-
     @cache  # noqa: B019
     def part(self, code, phase):
         """Point, least and greatest value of a code, which may be a part of a bin."""
         whole = self.uncut(code, phase)
         point, first, last = self.bin(whole, phase)
-        point, a, b = points_at_low_light(self).get(whole, point), first, last
-        for level, of, out, _ in self.clips[phase]:
-            if code == of + out:
-                a = b = level
-            elif code in (of, of + 2 * out):
-                a, b = (level + 1, b) if (code == of) == (out < 0) else (a, level - 1)
-        is_part = (a, b) != (first, last) and a <= b
-        return ((a + b) / 2 if is_part and not a <= point <= b else point), a, b
+        point = points_at_low_light(self).get(whole, point)
+        for level, own, _, _ in self.clips[phase]:
+            first = max(first, level + (code > own)) if code >= own else first
+            last = min(last, level - (code < own)) if code <= own else last
+        return (point if first <= point <= last else (first + last) / 2), first, last
 
     def count(self, code, phase):
         """Count of a code: the point of its bin; a whole number is dithered by the phase of the sample."""
@@ -285,14 +287,12 @@ class Model:
 
     def label(self, code, phase):
         """Stabilized value of a code."""
-        shift = self.shift(phase)
-        for level, of, out, side in reversed(self.clips[phase % self.phases]):
-            if code == of + out:
-                dark = level < self.lattice_end
-                return self.anscombe(level) if dark else (4 * (of + shift) + side) * (self.step / 4)
+        for _, own, _, label in self.clips[phase % self.phases]:
+            if code == own:
+                return label
         code = self.uncut(code, phase % self.phases)
         dark = code < self.lattice_code
-        return self.anscombe(self.lattice_point(code)) if dark else self.step * (code + shift)
+        return self.anscombe(self.lattice_point(code)) if dark else self.step * (code + self.shift(phase))
 
     def values(self, codes, phases, stabilized):
         """Stabilized values of codes, or counts."""
@@ -305,15 +305,13 @@ class Model:
 
     def code_of_label(self, label):
         """Code of a label of layout plain; of the parts beside a level, the inner one unless it is empty."""
-        clips, quarters = self.clips[0], round(4 * label / self.step)
-        levels = {4 * of + side: of + out for _, of, out, side in clips}
-        on_grid = quarters * (self.step / 4) == label and (quarters % 4 == 0 or quarters in levels)
-        require(on_grid, "a label is of no code")
-        code = quarters // 4
-        for level, of, out, _ in clips:
-            inner_is_empty = self.threshold(of + (out < 0), 0) == level + (out < 0)
-            code += 2 * out if (quarters // 4 - of) * out + inner_is_empty > 0 else 0
-        return levels.get(quarters, code)
+        own_codes = {label: own for _, own, _, label in self.clips[0]}
+        code = whole = round(label / self.step)
+        require(label in own_codes or whole * self.step == label, "a label is of no code")
+        for level, own, way, _ in self.clips[0]:
+            inner_is_empty = self.threshold(own - way + (way < 0), 0) == level + (way < 0)
+            code += 2 * way if (whole - own + way) * way + inner_is_empty > 0 else 0
+        return own_codes.get(label, code)
 
 
 def falling_exponential(x):
@@ -359,27 +357,24 @@ def points_at_low_light(model):
                 chance = normal_share((z + 0.5 - middle) / read) - below
                 shares[n, k] += chance
                 shares[n, -1] += chance * z
-    rows, light = [], 0.1
-    for _ in range(25):
-        spread = math.sqrt(model.gain * model.gain * light + model.variance)
-        weight, row = falling_exponential(light), np.zeros(len(bins) + 1)
-        for n in range(81):
-            weight = weight * light / n if n else weight
-            row = row + weight * shares[n]
-        rows.append(row / spread)
-        light *= 1.25
+    lights, rows = np.cumprod([0.1] + 24 * [1.25]), np.zeros((25, len(bins) + 1))
+    weights = falling_exponential(lights)
+    for n in range(81):
+        weights = weights * lights / n if n else weights
+        rows = rows + weights[:, None] * shares[n]
+    rows = rows / np.sqrt(model.gain * model.gain * lights + model.variance)[:, None]
     keep = 0.001 / (high - low) ** 2
-    x, best, smallest, weights = start.copy(), start, math.inf, [1.0] * 25
+    A, B = rows[:, :-1], rows[:, -1]
+    x, best, smallest, weights = start.copy(), start, math.inf, np.ones(25)
     for _ in range(16):
-        off = [abs(np.cumsum(row[:-1] * x)[-1] - row[-1]) for row in rows]
+        off = np.abs(np.cumsum(A * x, axis=1)[:, -1] - B)
         if max(off) < smallest:
             smallest, best = max(off), x.copy()
         if smallest < 0.016:
             break
-        weights = [1.5 * w if d > 0.016 else w for w, d in zip(weights, off, strict=True)]
-        normal, right = np.diag(keep), keep * start
-        for weight, (*row, target) in zip(weights, rows, strict=True):
-            normal, right = normal + weight * np.outer(row, row), right + weight * np.array(row) * target
+        weights = np.where(off > 0.016, 1.5 * weights, weights)
+        normal = np.diag(keep) + np.einsum("l,lj,lk", weights, A, A)
+        right = keep * start + np.einsum("l,lj,l", weights, A, B)
         for _ in range(300):
             before = x.copy()
             for k in range(len(x)):
@@ -467,8 +462,7 @@ def weights_of(header, weights, t):
         return [256] + 15 * [0]
     if predictor == 5:  # moving
         return weights[t].tolist()
-    row = header["weights"][0 if t == 0 or predictor == 4 else 1][MIRRORED].tolist()
-    return row[:11] + 4 * [0] + row[15:] if predictor == 2 else row  # 2: past
+    return header["weights"][int(t > 0 and predictor != 4)][MIRRORED].tolist()  # 4: spatial
 
 
 def restore(header, levels, weights, shape):
