@@ -77,7 +77,9 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
 
     Axes and channels have the names that the recording gives them (``movie.axes``). Without names
     they are ``t, y, x``; four axes ``t, z, y, x``; five axes ``t, c, z, y, x``; further axes before those are
-    ``axis1``, ``axis2``, ... ``t`` counts frames. Recorded frame times are the coordinate ``time``.
+    ``axis1``, ``axis2``, ... ``t`` counts frames. Recorded frame times are the coordinate ``time``. The
+    attributes state the noise model, the step, and, if they are known, the pixel size by axis with its units
+    and the frame rate.
 
     Parameters
     ----------
@@ -124,6 +126,10 @@ def xarray_labels(
             attrs[key] = [getattr(channel.noise, key, None) for channel in models]
     if movie.step is not None:
         attrs["step"] = movie.step
+    for axis, (size, unit) in recording.pixel_size.items():
+        attrs[f"pixel_size_{axis}"], attrs[f"pixel_size_{axis}_units"] = size, unit
+    if recording.frame_rate is not None:
+        attrs["frame_rate"] = recording.frame_rate
     return dims, coords, attrs
 
 

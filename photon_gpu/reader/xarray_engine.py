@@ -35,7 +35,7 @@ class MovieArray(BackendArray):
 
 
 class PhotonEngine(BackendEntrypoint):
-    """Open a stored movie as a dataset of ``counts`` and, if it has a noise model, ``stabilized``."""
+    """Open a stored movie as a dataset of ``counts`` and, if it has noise models, ``stabilized``."""
 
     description = "Open movies that photon_gpu stored"
 
@@ -53,7 +53,7 @@ class PhotonEngine(BackendEntrypoint):
         variables: dict[str, xarray.Variable] = {}
         coords: dict[str, tuple[Any, ...]] = {}
         for values in UNITS:
-            if values in dropped or (values == "stabilized" and movie.noise is None):
+            if values in dropped or (values == "stabilized" and not movie.encoding.models):
                 continue
             dims, coords, attrs = xarray_labels(movie, values)
             lazy = indexing.LazilyIndexedArray(MovieArray(movie, values))

@@ -44,6 +44,26 @@ def test_opens_lazily_with_names_times_and_units(url, monkeypatch):
     np.testing.assert_array_equal(frame, pg.open(url).counts[7])
 
 
+def test_states_pixel_size_and_rate(tmp_path):
+    frames = np.random.default_rng(3).poisson(25, (6, 9, 11)).astype("uint16")
+    source = pg.open_source(frames, axes="tyx")
+    sizes = {"y": (0.5, "µm"), "x": (0.25, "µm")}
+    source.recording = source.recording.replace(pixel_size=sizes, frame_rate=30.0)
+    pg.encode(source, tmp_path / "m.zarr", noise=pg.NoiseModel(), check=False)
+    opened = xarray.open_dataset(tmp_path / "m.zarr", engine="photon_gpu")
+    for attrs in (opened.counts.attrs, opened.stabilized.attrs):
+        assert (attrs["pixel_size_y"], attrs["pixel_size_x"]) == (0.5, 0.25)
+        assert attrs["pixel_size_x_units"] == "µm" and attrs["frame_rate"] == 30.0
+
+
+def test_a_movie_with_a_model_for_each_channel_has_stabilized_values(tmp_path):
+    frames = np.random.default_rng(3).poisson(25, (6, 2, 9, 11)).astype("uint16")
+    models = [pg.NoiseModel(), pg.NoiseModel(variance=2.0)]
+    pg.encode(frames, tmp_path / "m.zarr", noise=models, axes="tcyx", check=False)
+    opened = xarray.open_dataset(tmp_path / "m.zarr", engine="photon_gpu")
+    np.testing.assert_array_equal(opened.stabilized[2].values, pg.open(tmp_path / "m.zarr")[2])
+
+
 @pytest.mark.parametrize(
     "key",
     [
