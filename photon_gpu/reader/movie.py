@@ -29,7 +29,7 @@ from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, ChunkCache
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.reader.movie_html import movie_html
-from photon_gpu.reader.original_units_view import Counts
+from photon_gpu.reader.original_units_view import Counts, refuse_no_copy
 from photon_gpu.recording import NOTHING, Document, Recording
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.metadata import Description
@@ -280,6 +280,7 @@ class Movie:
             yield self[t]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+        refuse_no_copy(copy)
         return np.asarray(self[...], dtype)
 
     def close(self) -> None:

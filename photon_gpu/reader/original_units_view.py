@@ -190,15 +190,22 @@ class Counts:
         for t in range(len(self)):
             yield self[t]
 
+    def __contains__(self, value: Any) -> bool:
+        firsts = range(0, len(self), self.chunks[0])
+        return any(bool((self[first : first + self.chunks[0]] == value).any()) for first in firsts)
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
-        if copy is False:
-            raise ValueError(
-                "a stored movie has no array in memory: reading it makes one (copy=None or True)"
-            )
+        refuse_no_copy(copy)
         return np.asarray(self[...], dtype)
 
     def __repr__(self) -> str:
         return f"<Counts {' x '.join(map(str, self.shape))} {self.dtype} of {self._movie.url}>"
+
+
+def refuse_no_copy(copy: bool | None) -> None:
+    """Raise ValueError, as NumPy asks for, if an array is wanted that shares memory with the movie."""
+    if copy is False:
+        raise ValueError("a stored movie has no array in memory: reading it makes one (copy=None or True)")
 
 
 def _dtype(dtype: DTypeLike | None, default: DTypeLike | None) -> DTypeLike | None:

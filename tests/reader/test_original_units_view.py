@@ -89,18 +89,33 @@ def test_a_float_view_is_not_rounded_by_arithmetic(movie):
     )
 
 
-def test_a_copy_is_never_avoided(movie):
+@pytest.mark.parametrize("values", ["movie", "counts"])
+def test_a_copy_is_never_avoided(movie, values):
     with pytest.raises(ValueError, match="no array in memory"):
-        np.asarray(movie.counts, copy=False)
+        np.asarray(movie if values == "movie" else movie.counts, copy=False)
+
+
+def test_in_looks_at_samples_as_in_an_array(movie):
+    last = movie.counts[22, 8, 10]
+    assert last in movie.counts and -1 not in movie.counts
 
 
 def frame_sum(counts, frame):
     return float(counts[frame].sum())
 
 
-def test_goes_to_processes_that_are_spawned(movie):
+@pytest.mark.parametrize("start", multiprocessing.get_all_start_methods())
+def test_goes_to_processes_however_they_start(movie, start):
+    """Also if this process has read before, in threads of its own."""
     assert len(pickle.dumps(movie.counts)) < 20_000
-    expected = [float(frame.sum()) for frame in movie.counts]
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    expected = [float(frame.sum()) for frame in movie.counts[...]]
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(start)) as pool:
         sums = list(pool.map(frame_sum, [movie.counts] * 3, [0, 11, 22]))
     assert sums == [expected[0], expected[11], expected[22]]
+
+
+def test_joblib_sends_counts_to_its_workers(movie):
+    from joblib import Parallel, delayed
+
+    sums = Parallel(n_jobs=2)(delayed(frame_sum)(movie.counts, frame) for frame in (0, 22))
+    assert sums == [float(movie.counts[0].sum()), float(movie.counts[22].sum())]
