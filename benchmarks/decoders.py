@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,9 @@ from photon_gpu.store.durable import replacing
 
 SOURCES = Path(__file__).parent.parent / "libphoton"
 NUMBA, C, WASM, PYTHON = "Numba, one thread", "libphoton", "WebAssembly", "photon_decode.py"
+HUGE = "WebAssembly, huge pages"
+# NumPy asks Linux for huge pages for large arrays; this is how the C library of Node does.
+NODES: dict[str, dict[str, str]] = {WASM: {}, HUGE: {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
 Action = Callable[[], float]
 
 NODE = """
@@ -71,11 +75,16 @@ def build(folder: Path) -> tuple[Path, bool]:
 
 
 @contextmanager
-def node(folder: Path) -> Iterator[Callable[[Path, Path | None], float]]:
+def node(folder: Path, environment: dict[str, str]) -> Iterator[Callable[[Path, Path | None], float]]:
     """A Node process that decodes payloads; the function returns the processor seconds of one."""
     command = ["node", "decode.mjs"]
     with subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdin is not None and process.stdout is not None
 
@@ -123,7 +132,9 @@ def measure(frames: int, size: int, rounds: int, folder: Path) -> dict[str, dict
     values = source.read(0, frames)
     results: dict[str, dict[str, Timing]] = {}
     with ExitStack() as stack:
-        in_node = stack.enter_context(node(folder)) if wasm else None
+        nodes = {
+            name: stack.enter_context(node(folder, variables)) for name, variables in NODES.items() if wasm
+        }
         for preset in PRESETS:
             payload, encoding = payload_of(values, source.noise, preset, folder / preset)
             expected = engine_payloads.decode(payload, values.shape, encoding)
@@ -132,13 +143,13 @@ def measure(frames: int, size: int, rounds: int, folder: Path) -> dict[str, dict
                 C: timed(lambda p=payload, e=encoding: c_decoder.decode(p, values.shape, e)),
             }
             np.testing.assert_array_equal(c_decoder.decode(payload, values.shape, encoding), expected)
-            if in_node is not None:
+            for name, in_node in nodes.items():
                 file, out = folder / f"{preset}.payload", folder / f"{preset}.counts"
                 file.write_bytes(payload.tobytes())
                 in_node(file, out)
                 decoded = np.fromfile(out, expected.dtype).reshape(expected.shape)
                 np.testing.assert_array_equal(decoded, expected)
-                actions[WASM] = lambda file=file: in_node(file, None)
+                actions[name] = lambda file=file, in_node=in_node: in_node(file, None)
             seconds: dict[str, list[float]] = {name: [] for name in actions}
             for turn in range(rounds + 1):
                 for name, action in actions.items():
@@ -157,8 +168,9 @@ def page(results: dict[str, dict[str, Timing]], samples: int, busy: float | None
         "# Decoders",
         "",
         "Written by `python -m benchmarks.decoders`: one payload of layout `compact` decoded to counts by",
-        "one thread, in processor time, medians of turns. `photon_decode.py` decodes once, and opens the",
-        "chunk, too.",
+        "one thread, in processor time, medians of turns, each into a new array. NumPy asks Linux for huge",
+        "pages for it, and so does Node if `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`. `photon_decode.py`",
+        "decodes once, and opens the chunk, too.",
         "",
         f"{machine()}, {datetime.date.today().isoformat()}; {samples / 1e6:.1f} million samples"
         + ("" if busy is None else f"; other programs used {busy:.0f} % of all cores")
