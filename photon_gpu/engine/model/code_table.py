@@ -118,13 +118,16 @@ class CodeTable:
 
     def code(self, value: float, phase: int = 0) -> int:
         """Exact code of one value (int or float, in the movie's units)."""
-        exact = Fraction(float(value) if isinstance(value, float | np.floating) else int(value))
-        guess = math.floor(anscombe(np.float64(value), self.noise) / self.step - self.shift(phase) + 0.5)
+        scaled = float(anscombe(np.float64(value), self.noise)) / self.step - self.shift(phase) + 0.5
+        guess = math.floor(scaled)
         if abs(guess) > 1 << 40:
             raise InvalidInputError(
                 f"value {value!r} lies {abs(guess * self.step):.3g} sigma from zero under {self.noise}; "
                 "that is more than any detector counts: check gain and offset, or use layout='lossless'"
             )
+        if abs(scaled - round(scaled)) >= self._margin(scaled, abs(value)):
+            return guess
+        exact = Fraction(float(value) if isinstance(value, float | np.floating) else int(value))
         while not self._exact.reached(exact, guess, phase):
             guess -= 1
         while self._exact.reached(exact, guess + 1, phase):
@@ -176,13 +179,16 @@ class CodeTable:
             )
         codes = np.floor(scaled).astype(np.int64)
         nearest = np.rint(scaled)
-        reach = max(abs(self.noise.offset), 65536.0) / (math.sqrt(stabilized_floor(self.noise)) * self.step)
-        margin = 1e-9 * np.maximum(1.0, np.abs(scaled)) + 2.0**-48 * reach
-        for index in np.flatnonzero(np.abs(scaled - nearest) < margin):
+        for index in np.flatnonzero(np.abs(scaled - nearest) < self._margin(scaled, 65536.0)):
             boundary = int(nearest[index])
             reached = self._exact.reached(Fraction(int(values[index])), boundary, phase)
             codes[index] = boundary if reached else boundary - 1
         return codes.astype(np.int32)
+
+    def _margin(self, scaled: Any, most: float) -> Any:
+        """Bound of the error of float64 codes ``scaled`` of values up to ``most``."""
+        reach = max(abs(self.noise.offset), most) / (math.sqrt(stabilized_floor(self.noise)) * self.step)
+        return 1e-9 * np.maximum(1.0, np.abs(scaled)) + 2.0**-48 * reach
 
     def thresholds(self, low: int, high: int, phase: int = 0) -> NDArray[np.float64]:
         """``T[k]`` for ``k`` in ``low..high``: the least value whose code is ``k`` or more.
