@@ -25,7 +25,7 @@ from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipping_levels import NO_CLIPPING, clipping_levels
 from photon_gpu.engine.model.clipping_levels_code_table import ClippedCodeTable
-from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, entropy, information_kept
+from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, entropy, information_kept_by
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
@@ -160,10 +160,8 @@ def dark_warning(encoding: Encoding, mean: float) -> str | None:
     photons = encoding.noise.photons(mean)
     if not photons < DARK_PHOTONS:
         return None
-    shares = [
-        float(information_kept(encoding.but(step=step, clipping=NO_CLIPPING).table(), [photons])[0])
-        for step in (encoding.step, 0.5)
-    ]
+    tables = [encoding.but(step=step, clipping=NO_CLIPPING).table() for step in (encoding.step, 0.5)]
+    shares = information_kept_by(tables, photons)
     return (
         f"a step of {encoding.step:g} keeps {shares[0]:.0%} of the information about the light at "
         f"{max(photons, 0.0):.1f} photons per pixel, which is the mean of this movie; a step of 0.5 keeps "

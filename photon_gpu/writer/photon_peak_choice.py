@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import DARK_PHOTONS, entropy_of_counts, information_kept
+from photon_gpu.engine.model.information import DARK_PHOTONS, entropy_of_counts, information_kept_by
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import LEAST_GAIN, MOST_PEAKS
 
@@ -75,19 +75,14 @@ def chosen_peaks(blocks: Sequence[NDArray], encoding: Encoding) -> int:
         return 0
     most = min(max(math.ceil(_quantile(photons, total, _COVERED)), 1), MOST_PEAKS)
     tables = [encoding.but(peaks=peaks).table() for peaks in range(most + 1)]
-    bits = [_bits(table, levels, total) for table in tables]
+    codes = [_codes(table, levels) for table in tables]
+    bits = [entropy_of_counts(np.bincount(one[2], total)) for one in codes]
     bits[0] *= _MOST_BITS
-    allowed, grid = [0], None
-    most_bias = max(_MOST_BIAS, _bias(tables[0], levels, counts))
-    for peaks, table in enumerate(tables[1:], 1):
-        # The information is computed last: it takes longest.
-        if bits[peaks] > _SAME_BITS * bits[0] or _bias(table, levels, counts) > most_bias:
-            continue
-        kept = information_kept(table, lights, detector)
-        if grid is None:
-            grid = information_kept(tables[0], lights, detector) - _SAME_SHARE
-        if kept.min() >= _LEAST_KEPT and (kept >= grid).all():
-            allowed.append(peaks)
+    kept = information_kept_by(tables, lights, detector)
+    enough = (kept.min(axis=1) >= _LEAST_KEPT) & (kept >= kept[0] - _SAME_SHARE).all(axis=1)
+    small = [peaks for peaks in range(1, most + 1) if enough[peaks] and bits[peaks] <= _SAME_BITS * bits[0]]
+    most_bias = max(_MOST_BIAS, _bias(tables[0], codes[0], levels, counts)) if small else 0.0
+    allowed = [0, *(n for n in small if _bias(tables[n], codes[n], levels, counts) <= most_bias)]
     least = min(bits[peaks] for peaks in allowed)
     return max(peaks for peaks in allowed if bits[peaks] <= _SAME_BITS * least)
 
@@ -143,19 +138,18 @@ def _resolved(photons: NDArray[np.float64], total: NDArray[np.int64]) -> bool:
     return bool(peak >= _LEAST_SEEN and valley <= _MOST_IN_VALLEY * peak)
 
 
-def _codes(table: CodeTable, levels: NDArray[np.int64]) -> tuple[int, int, NDArray[np.int64]]:
+_Codes = tuple[int, int, NDArray[np.int64]]
+"""Least and greatest code of some levels, and the code of each, counted from the least."""
+
+
+def _codes(table: CodeTable, levels: NDArray[np.int64]) -> _Codes:
     low, high = table.code(int(levels[0])), table.code(int(levels[-1]))
     return low, high, np.searchsorted(table.thresholds(low, high), levels, side="right") - 1
 
 
-def _bits(table: CodeTable, levels: NDArray[np.int64], total: NDArray[np.int64]) -> float:
-    """Entropy of the codes of values, in bits each."""
-    return entropy_of_counts(np.bincount(_codes(table, levels)[2], total))
-
-
-def _bias(table: CodeTable, levels: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
+def _bias(table: CodeTable, coded: _Codes, levels: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
     """Greatest mean change of the values of a group, in units of its noise by the model."""
-    low, high, codes = _codes(table, levels)
+    low, high, codes = coded
     change = table.decode_tables(low, high, "float64").mean(axis=0)[codes] - levels
     sizes = counts.sum(axis=1)
     there = sizes > 0

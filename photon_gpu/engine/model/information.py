@@ -7,6 +7,7 @@ resolved, it costs more.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,20 +73,36 @@ def information_kept(
     >>> information_kept(table, [0.1, 0.3, 1.0]).round(2).tolist()
     [0.88, 0.92, 0.96]
     """
+    return information_kept_by([table], photons, detector)[0]
+
+
+def information_kept_by(
+    tables: Sequence[CodeTable], photons: ArrayLike, detector: NoiseModel | None = None
+) -> NDArray[np.float64]:
+    """Return what :func:`information_kept` returns for each table, in little more time than for one.
+
+    The tables are of one dtype and, without ``detector``, of one noise model.
+    """
     lights = np.clip(np.asarray(photons, np.float64), _DARKEST, _BRIGHTEST)
-    noise, most = detector or table.noise, float(lights.max())
+    noise, most = detector or tables[0].noise, float(lights.max())
     counts = np.arange(int(most + 10 * math.sqrt(most) + 12))
     sigma = max(math.sqrt(noise.variance), _SHARPEST * noise.gain)
     bottom, top = noise.offset - 8 * sigma, noise.offset + noise.gain * float(counts[-1]) + 8 * sigma
-    phase = table.phases // 2  # that whose grid is shifted least
-    thresholds = table.thresholds(table.code(bottom, phase), table.code(top, phase) + 1, phase)
+    thresholds = [_thresholds(table, bottom, top) for table in tables]
     edges = np.linspace(bottom, top, _CELLS)
-    whole = 0.5 if table.dtype.kind in "iu" else 0.0  # A value stands for all that is rounded to it.
-    edges = np.unique(np.concatenate([np.unique(np.floor(edges)) if whole else edges, thresholds])) - whole
+    whole = 0.5 if tables[0].dtype.kind in "iu" else 0.0  # A value stands for all that is rounded to it.
+    edges = np.unique(np.concatenate([np.unique(np.floor(edges)) if whole else edges, *thresholds])) - whole
     away = (edges[:, None] - noise.offset - noise.gain * counts) / (math.sqrt(2) * sigma)
     shares = np.diff(_error_function(away), axis=0) / 2
-    codes = np.searchsorted(thresholds - whole, edges[:-1], side="right")
-    return np.array([_kept(shares, codes, counts, light) for light in lights.ravel()]).reshape(lights.shape)
+    codes = [np.searchsorted(each - whole, edges[:-1], side="right") for each in thresholds]
+    kept = np.array([_kept(shares, codes, counts, light) for light in lights.ravel()])
+    return kept.T.reshape(len(tables), *lights.shape)
+
+
+def _thresholds(table: CodeTable, bottom: float, top: float) -> NDArray[np.float64]:
+    """Thresholds of the codes of values from ``bottom`` to ``top``, and the next one."""
+    phase = table.phases // 2  # that whose grid is shifted least
+    return table.thresholds(table.code(bottom, phase), table.code(top, phase) + 1, phase)
 
 
 def _error_function(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,13 +112,13 @@ def _error_function(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def _kept(shares: NDArray, codes: NDArray, counts: NDArray, light: float) -> float:
+def _kept(shares: NDArray, codes: Sequence[NDArray], counts: NDArray, light: float) -> list[float]:
     logs = np.concatenate([[0.0], np.cumsum(np.log(counts[1:]))])
     chance = np.exp(counts * math.log(light) - light - logs)
     change = np.concatenate([[0.0], chance[:-1]]) - chance
     of_cells, by_light = shares @ chance, shares @ change
     raw = _information(of_cells, by_light)
-    return _information(np.bincount(codes, of_cells), np.bincount(codes, by_light)) / raw
+    return [_information(np.bincount(one, of_cells), np.bincount(one, by_light)) / raw for one in codes]
 
 
 def _information(chance: NDArray, change: NDArray) -> float:
