@@ -62,20 +62,47 @@ def _number_labels(labels: NDArray[np.float64], table: LabelTable, numbers: NDAr
     return strange
 
 
+class WantedSamples(NamedTuple):
+    """Samples ``first:last`` of a chunk; of each frame of ``pixels``, only ``top`` to ``bottom``."""
+
+    first: int
+    last: int
+    pixels: int
+    top: int
+    bottom: int
+
+
+@jit
+def _decode_labels(
+    labels: NDArray[np.float64], start: int, table: LabelTable, numbers: NDArray[np.int32], to: NDArray
+) -> int:
+    """Decode labels, the first of which is sample ``start``; return how many are not in the table."""
+    strange = _number_labels(labels, table, numbers[0])
+    if table.samples.shape[0] > 1:
+        shape = (1, labels.size)
+        dequantize_phased(numbers[:, : labels.size], table.samples, table.seed, start, 0, to.reshape(shape))
+    else:
+        for i in range(labels.size):
+            to[i] = table.samples[0, numbers[0, i]]
+    for i in range(labels.size):
+        strange += 1 - table.valid[numbers[0, i]]
+    return strange
+
+
 @jit
 def decode_label_blocks(
     frame: FrameBlocks,
     blocks: Any,
-    samples: Any,
+    wanted: WantedSamples,
     table: LabelTable,
     work: Any,
     out: NDArray,
 ) -> int:
     """Decode blocks ``blocks[0]:blocks[1]`` of a frame; return the block after the last one that was decoded.
 
-    ``out`` holds samples ``samples[0]:samples[1]`` of the chunk. A block is not decoded if Blosc does not
-    open it, or if one of its labels is not in the table. The last block is decoded with the one before it,
-    since Blosc refuses a frame that is smaller than its block size.
+    ``out`` begins with sample ``wanted.first``; samples that are not wanted are left as they are. A block
+    is not decoded if Blosc does not open it, or if one of its wanted labels is not in the table. The last
+    block is decoded with the one before it, since Blosc refuses a frame that is smaller than its block size.
 
     ``work`` is memory for a frame of two blocks, and for their labels.
     """
@@ -86,23 +113,19 @@ def decode_label_blocks(
         end = count if block + 2 == count else block + 1
         begin = block * per_block
         size = min(end * frame.size, frame.nbytes) // 8 - begin
-        if not _open_blocks(frame, block, end, part, labels[:size]):
-            return block
-        low, high = max(samples[0], begin), min(samples[1], begin + size)
-        strange = 0
-        for start in range(low, high, _RUN):
-            run = labels[start - begin : min(start + _RUN, high) - begin]
-            strange += _number_labels(run, table, numbers[0])
-            to = out[start - samples[0] : start - samples[0] + run.size]
-            if table.samples.shape[0] > 1:
-                dequantize_phased(
-                    numbers[:, : run.size], table.samples, table.seed, start, 0, to.reshape(1, run.size)
-                )
-            else:
-                for i in range(run.size):
-                    to[i] = table.samples[0, numbers[0, i]]
-            for i in range(run.size):
-                strange += 1 - table.valid[numbers[0, i]]
+        first, last = max(wanted.first, begin), min(wanted.last, begin + size)
+        opened, strange = False, 0
+        for number in range(first // wanted.pixels, -(-last // wanted.pixels)):
+            low = max(number * wanted.pixels + wanted.top, first)
+            high = min(number * wanted.pixels + wanted.bottom, last)
+            if low < high and not opened:
+                opened = True
+                if not _open_blocks(frame, block, end, part, labels[:size]):
+                    return block
+            for start in range(low, high, _RUN):
+                stop = min(start + _RUN, high)
+                to = out[start - wanted.first : stop - wanted.first]
+                strange += _decode_labels(labels[start - begin : stop - begin], start, table, numbers, to)
         if strange:
             return block
         block = end

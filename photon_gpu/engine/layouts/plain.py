@@ -151,8 +151,9 @@ class Plain(SealedFrames):
 
         every_row = rows == replace(part, rows=None).row_range
         quantized = self.encoding.step is not None and not self.encoding.channels
-        compiled = every_row and quantized and self.backend.name != "numpy"
-        if compiled and self._decoder.decode(data, (first, end), what, flat, split, open_samples):
+        compiled = quantized and self.backend.name != "numpy"
+        needed = replace(part, rows=None) if every_row else part
+        if compiled and self._decoder.decode(data, needed, what, flat, split, open_samples):
             return out
         # Spans end where Blosc's blocks end, so that no block is opened twice.
         # If all rows are requested, spans have the length that is fastest.

@@ -9,7 +9,7 @@ import pytest
 from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
+from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, dtype_of
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
@@ -58,14 +58,38 @@ def test_compiled_calls_decode_like_the_reference(name):
             np.testing.assert_array_equal(decoded, reference.decode(data, part, what))
 
 
-def test_the_call_itself_decodes_once_codes_are_known(monkeypatch):
+def test_the_call_itself_decodes_values_of_few_codes(monkeypatch):
     values, compiled, reference = layouts("clipping levels")
     data = compiled.encode(values, SHAPE, Resources())
-    compiled.decode(data, ChunkPart(SHAPE), values.dtype)
     monkeypatch.setattr(compiled, "render", None)  # by which the caller decodes a block itself
     for what in (STABILIZED, values.dtype):
         decoded = compiled.decode(data, ChunkPart(SHAPE), what)
         np.testing.assert_array_equal(decoded, reference.decode(data, ChunkPart(SHAPE), what))
+
+
+def test_the_call_itself_decodes_once_codes_are_known(monkeypatch):
+    values, compiled, reference = layouts("float")
+    data = compiled.encode(values, SHAPE, Resources())
+    compiled.decode(data, ChunkPart(SHAPE), values.dtype)
+    monkeypatch.setattr(compiled, "render", None)
+    decoded = compiled.decode(data, ChunkPart(SHAPE), values.dtype)
+    np.testing.assert_array_equal(decoded, reference.decode(data, ChunkPart(SHAPE), values.dtype))
+
+
+@pytest.mark.parametrize("name", ["clipping levels", "dither", "float"])
+@pytest.mark.parametrize("rows", [(0, 1), (30, 33), (69, 70), (0, 70)])
+def test_rows_are_decoded_like_the_reference_and_no_others(name, rows):
+    values, compiled, reference = layouts(name)
+    data = compiled.encode(values, SHAPE, Resources())
+    for start, stop in ((0, 9), (4, 5), (7, 9)):
+        part = ChunkPart(SHAPE, start, stop, rows)
+        for what in (STABILIZED, values.dtype):
+            compiled.decode_part(data, part, what)  # after which all codes are known
+            out = np.full(part.shape, 77, dtype_of(what))
+            compiled.decode_part(data, part, what, out=out)
+            expected = np.full(part.shape, 77, out.dtype)
+            expected[:, slice(*rows)] = reference.decode_part(data, part, what)[:, slice(*rows)]
+            np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize(
