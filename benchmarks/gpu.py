@@ -42,11 +42,11 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     from photon_gpu.engine.codec.predictors import mix
     from photon_gpu.engine.codec.residual_bands import SEGMENT
     from photon_gpu.kernels import cuda
-    from photon_gpu.kernels.zstd_huffman.cuda import encode_blosc, most_blosc_bytes
+    from photon_gpu.kernels.zstd_huffman.cuda import add_decoded, crc32, encode_blosc, most_blosc_bytes
 
     n = frames * size * size
     rng = np.random.default_rng(0)
-    put, empty, flat, frame = cupy.asarray, cupy.empty, (frames, size * size), (frames, size, size)
+    put, empty, flat, cube = cupy.asarray, cupy.empty, (frames, size * size), (frames, size, size)
     host = (100 + 2.3 * rng.poisson(40, flat)).astype(np.uint16)
     values, single = put(host), put(host.astype(np.float32))
     codes = put(rng.poisson(30, flat).astype(np.uint8))
@@ -59,7 +59,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     weights, rows_of_16 = put(pairs), put(mix(pairs, frames))
     rates, state = put(np.full(frames, 16, np.int32)), empty((2, size, size), np.int32)
     total, ends = put(np.zeros(1, np.uint64)), put(np.zeros(3, np.uint16))
-    shaped, target = codes.reshape(frame), out8.reshape(frame)
+    shaped, target = codes.reshape(cube), out8.reshape(cube)
     luts, label_codes = (
         put(np.tile((np.arange(65536) >> 8).astype(np.uint8), (16, 1))),
         empty(n, np.int32),
@@ -67,7 +67,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     segments = -(-n // SEGMENT)
     nibbles, counts = empty(-(-n // 2), np.uint8), empty(segments, np.int64)
     escapes = empty((segments, SEGMENT), np.uint8)
-    residuals, ordered, back = empty(frame, np.uint8), empty(n, np.uint8), empty(frame, np.uint8)
+    residuals, ordered, back = empty(cube, np.uint8), empty(n, np.uint8), empty(cube, np.uint8)
     cuda.predict_full(shaped, rows_of_16, rates, state, residuals)
     cuda.pack(residuals.reshape(-1), SEGMENT, nibbles, escapes, counts)
     starts = np.concatenate([[0], np.cumsum(counts.get())])
@@ -79,6 +79,8 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     cuda.sort_levels(shaped, residuals, put(first), ordered)
     blocks = (1 << 18, 1 << 15)  # bytes of a zstd frame, and of a block of its own Huffman codes
     finished = empty(most_blosc_bytes(nibbles.size, *blocks), np.uint8)
+    frame = finished[: encode_blosc(nibbles, *blocks, finished)]
+    opened, crc = empty(nibbles.size, np.uint8), empty(1, np.uint32)
     cases = [
         ("extent uint16", 2, lambda: cuda.extent(values, ends)),
         ("quantize_lut uint16 to uint8", 3, lambda: cuda.quantize_lut(values, lut, out8)),
@@ -108,6 +110,12 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
         ("count_levels uint8", 2, lambda: cuda.count_levels(shaped, residuals, levels)),
         ("sort_levels uint8", 5, lambda: cuda.sort_levels(shaped, residuals, put(first), ordered)),
         ("encode_blosc of packed residuals", 1.5, lambda: encode_blosc(nibbles, *blocks, finished)),
+        (
+            "decode_blosc of packed residuals",
+            (frame.size + nibbles.size) / n,
+            lambda: add_decoded(frame, opened, total),
+        ),
+        ("crc32 of a finished frame", frame.size / n, lambda: crc32(frame, crc)),
     ]
     copied = empty(flat, np.uint16)
     copy_ms = milliseconds(cupy, lambda: copied.data.copy_from_device_async(values.data, values.nbytes))

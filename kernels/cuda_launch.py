@@ -12,7 +12,14 @@ import numpy as np
 OPTIONS = ("--std=c++17", "--fmad=false")
 """Options for NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
 
-SOURCES = ("quantize.cu", "predictors.cu", "residuals.cu", "zstd_huffman.cu")
+SOURCES = (
+    "quantize.cu",
+    "predictors.cu",
+    "residuals.cu",
+    "zstd_huffman.cu",
+    "zstd_huffman_decode.cu",
+    "crc32.cu",
+)
 """Files that are joined to the CUDA source, in order."""
 
 THREADS = 256

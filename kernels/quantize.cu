@@ -1,5 +1,5 @@
 // CUDA kernels of values and codes: the functions of reference.py and cpu.py.
-// predictors.cu, residuals.cu and zstd_huffman.cu continue this file; all are compiled as one source.
+// The files that continue this one (SOURCES in cuda_launch.py) are compiled with it as one source.
 //
 // Three compilers compile it: NVRTC (through CuPy), nvcc, and g++ behind tests/support/shim.h, which runs it
 // thread by thread where there is no GPU. Hence it has no toolkit includes, extern "C" kernels of one fixed

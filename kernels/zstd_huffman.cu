@@ -162,17 +162,17 @@ DEVICE u32 code_lengths(u32 count, Codes& w)
     return seen;
 }
 
-// The code of a symbol and its length: code << 4 | length; 0 without a code.
-DEVICE u32 canonical_code(Codes& w)
+// The code of this thread's symbol and its length: code << 4 | length; 0 without a code.
+DEVICE u32 canonical_code(const u8* lengths, u32* numbers)
 {
-    const u32 s = threadIdx.x, own = w.lengths[s];
-    if (s < WEIGHTS) w.numbers[s] = 0;
+    const u32 s = threadIdx.x, own = lengths[s];
+    if (s < WEIGHTS) numbers[s] = 0;
     __syncthreads();
-    atomicAdd(w.numbers + own, 1u);
+    atomicAdd(numbers + own, 1u);
     __syncthreads();
     u32 code = 0;
-    for (u32 length = LONGEST; length > own; --length) code = (code + w.numbers[length]) >> 1;
-    for (u32 other = 0; other < s; ++other) code += w.lengths[other] == own;
+    for (u32 length = LONGEST; length > own; --length) code = (code + numbers[length]) >> 1;
+    for (u32 other = 0; other < s; ++other) code += lengths[other] == own;
     __syncthreads();  // all have read before these are set again
     return own ? code << 4 | own : 0;
 }
@@ -439,7 +439,7 @@ KERNEL plan_frames(const u32* __restrict__ counts, u64 content, u32 length, u32 
                 u32 described = 0;
                 if (code_lengths(whole, w) > 1) {
                     if (threadIdx.x == 0) describe_codes(w);
-                    const u32 fresh = canonical_code(w);
+                    const u32 fresh = canonical_code(w.lengths, w.numbers);
                     const i64 again = coded_bits(whole, latest, w), anew = coded_bits(whole, fresh, w);
                     if (w.described && (again < 0 || anew + 8 * w.described < again)) {
                         described = w.described;

@@ -1,8 +1,8 @@
-"""CUDA kernels that write frames on a device: functions of ``reference``, in the same order.
+"""CUDA kernels that write and decode frames on a device: functions of ``reference``, in the same order.
 
-What finds codes and writes the frame of one block has no function of its own, since it is part of a kernel of
-``zstd_huffman.cu``, and a device does not decode frames. Arrays are contiguous CuPy arrays of the current
-device, and work is queued on the current stream.
+What finds codes, writes or reads the frame of one block has no function of its own, since it is part of a
+kernel of ``zstd_huffman.cu`` or ``zstd_huffman_decode.cu``. :func:`crc32` is that of a finished frame. Arrays
+are contiguous CuPy arrays of the current device, and work is queued on the current stream.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from photon_gpu.kernels.cuda_launch import THREADS, check, contiguous, launch
 LONGEST, SYMBOLS = 11, 256
 
 _MOST_DESCRIPTION, _PLAN_BYTES = 128, 36
+_LEAST_LENGTH = 1 << 12  # of zstd frames that have a block of threads each; shorter ones share them
 _BLOSC_FLAGS, _MEMCPYED = 0x90, 0x02
+_POLYNOMIAL, _CRC_RUN = 0xEDB88320, 256
 _LOGARITHMS = np.array([round(math.log2(1 + i / SYMBOLS) * 65536) for i in range(SYMBOLS)], np.uint32)
 
 
@@ -69,3 +71,49 @@ def encode_blosc(data: Any, length: int, block: int, out: Any) -> int:
     out[: head.size].set(head, stream=stream)
     launch("write_frames", pieces * THREADS, 1, data, *cut, np.uint64(pieces), *tables, starts, out)
     return total
+
+
+def decode_blosc(frame: Any, out: Any) -> int:
+    """See the reference. The call waits for the result."""
+    strange = cupy.empty(1, np.uint64)
+    strange.data.memset_async(0, strange.nbytes)
+    add_decoded(frame, out, strange)
+    return -1 if int(strange.get()[0]) else int(out.size)
+
+
+def add_decoded(frame: Any, out: Any, strange: Any) -> None:
+    """Run :func:`decode_blosc` without waiting; add to ``strange`` (one uint64) on the device if it fails."""
+    for name, array in (("frame", frame), ("out", out)):
+        check(array, name, "uint8")
+        contiguous(array, name)
+    check(strange, "strange", "uint64")
+    # The device finds out how many zstd frames there are. Blocks of threads that get none end at once.
+    work = max(1, out.size // _LEAST_LENGTH) * THREADS
+    launch("decode_blosc", work, 1, frame, np.uint64(frame.size), out, np.uint64(out.size), strange)
+
+
+def crc32(data: Any, out: Any) -> None:
+    """Write the CRC-32 of bytes, as :func:`zlib.crc32`, to ``out`` (one uint32), without waiting."""
+    check(data, "data", "uint8")
+    check(out, "out", "uint32")
+    contiguous(data, "data")
+    powers, stream = cupy.empty(_POWERS.size, np.uint32), cupy.cuda.get_current_stream()
+    powers.set(_POWERS, stream=stream)
+    out.data.memset_async(255 if data.size else 0, out.nbytes)
+    if data.size:
+        launch("crc32", -(-data.size // _CRC_RUN), 1, data, np.uint64(data.size), powers, out)
+
+
+def _powers_of_x() -> list[int]:
+    """Return x to the ``8 * 2**k`` modulo the polynomial of CRC-32, whose highest bit belongs to 1."""
+    powers = [1 << 23]
+    while len(powers) < 32:
+        product, factor = 0, powers[-1]
+        for bit in range(31, -1, -1):
+            product ^= factor if powers[-1] >> bit & 1 else 0
+            factor = factor >> 1 ^ (_POLYNOMIAL if factor & 1 else 0)
+        powers.append(product)
+    return powers
+
+
+_POWERS = np.array(_powers_of_x(), np.uint32)

@@ -55,6 +55,15 @@ def in_blosc(
     return fenced[32 : 32 + size].copy()
 
 
+def altered(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A frame with some bits flipped, half the time near its beginning; or cut, or prolonged."""
+    bad = frame.copy()
+    for _ in range(rng.integers(1, 4)):
+        end = min(bad.size, 140) if rng.random() < 0.5 else bad.size
+        bad[rng.integers(0, end)] ^= np.uint8(1 << rng.integers(0, 8))
+    return np.resize(bad, rng.integers(0, frame.size + 9)) if rng.random() < 0.1 else bad
+
+
 def functions(module) -> list[tuple[str, list[str]]]:
     tree = ast.parse(inspect.getsource(module))
     every = [node for node in tree.body if isinstance(node, ast.FunctionDef)]

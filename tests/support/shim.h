@@ -423,6 +423,9 @@ template <class T>
 static T atomicAdd(T* at, T value) { return __atomic_fetch_add(at, value, __ATOMIC_RELAXED); }
 
 template <class T>
+static T atomicXor(T* at, T value) { return __atomic_fetch_xor(at, value, __ATOMIC_RELAXED); }
+
+template <class T>
 static T atomicMax(T* at, T value)
 {
     T seen = __atomic_load_n(at, __ATOMIC_RELAXED);

@@ -551,7 +551,7 @@ def test_the_benchmark_calls_every_kernel_as_it_is_called(
         for names in ([name for _, name in machine.launched], host_module(cuda_launch.source()).names)
     )
     assert every == ran
-    assert len({row["kernel"] for row in rows}) == len(rows) == 21
+    assert len({row["kernel"] for row in rows}) == len(rows) == 23
 
 
 def test_the_benchmark_refuses_without_a_device(

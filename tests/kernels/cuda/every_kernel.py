@@ -10,14 +10,17 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+import zlib
 from typing import Any
 
 import numpy as np
 
 from photon_gpu.kernels import reference
 from photon_gpu.kernels.zstd_huffman import cpu
+from photon_gpu.kernels.zstd_huffman import reference as huffman_reference
 from tests.support import cupy_standin as standin
 from tests.support.cuda_on_cpu import host_module
+from tests.support.huffman_bytes import altered
 from tests.support.kernel_vectors import (
     DTYPES,
     each_frame,
@@ -160,7 +163,7 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
 
 
 def run_frames(cupy: Any, huffman: Any, brief: bool) -> None:
-    """What writes frames: blocks that are joined, coded, repeated or stored, and short ones."""
+    """What writes and decodes frames: blocks that are joined, coded, repeated or stored; damaged ones."""
     rng = np.random.default_rng(6)
     noise = np.clip(rng.normal(128, 9, 2600), 0, 255)
     parts = (noise, np.full(600, 7), rng.integers(0, 256, 600), rng.geometric(0.4, 700) % 256)
@@ -175,6 +178,19 @@ def run_frames(cupy: Any, huffman: Any, brief: bool) -> None:
         nothing = np.empty(0, np.int64), np.empty(0, np.uint8)
         assert size == cpu.encode_blosc(data, length, block, expected, *nothing)
         same(out[:size], expected[:size])
+        huffman.crc32(out[:size], crc := cupy.empty(1, np.uint32))
+        assert int(crc.get()[0]) == zlib.crc32(expected[:size])
+        back = cupy.empty(data.size + skew, np.uint8)[skew:]
+        assert huffman.decode_blosc(out[:size], back) == data.size
+        same(back, data)
+        for trial in range(8 if brief else 120):
+            bad = altered(expected[:size], rng)
+            there = cupy.asarray(np.append(np.zeros(trial % 4, np.uint8), bad))[trial % 4 :]
+            opened = np.empty(data.size, np.uint8)
+            refused = huffman_reference.decode_blosc(bad, opened) < 0
+            assert (huffman.decode_blosc(there, back) < 0) == refused
+            if not refused:
+                same(back, opened)
 
 
 def main(brief: bool) -> int:

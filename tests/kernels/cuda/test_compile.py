@@ -16,7 +16,14 @@ import pytest
 from tests.support.cuda_on_cpu import host_module
 
 KERNELS = Path(__file__).parents[3] / "kernels"
-SOURCES = ("quantize.cu", "predictors.cu", "residuals.cu", "zstd_huffman.cu")
+SOURCES = (
+    "quantize.cu",
+    "predictors.cu",
+    "residuals.cu",
+    "zstd_huffman.cu",
+    "zstd_huffman_decode.cu",
+    "crc32.cu",
+)
 SOURCE = "".join((KERNELS / name).read_text() for name in SOURCES)
 ARCHITECTURES = ("75", "80", "89", "90", "100", "120")
 MOST_REGISTERS = 80

@@ -1,4 +1,4 @@
-"""The CUDA kernels that write Huffman-only frames, executed by g++ behind a shim, against the CPU's.
+"""The CUDA kernels that write and decode Huffman-only frames, run by g++ behind a shim, against the CPU's.
 
 No GPU code is run here (tests/engine/gpu/test_on_gpu.py does, where there is one).
 """
@@ -6,15 +6,20 @@ No GPU code is run here (tests/engine/gpu/test_on_gpu.py does, where there is on
 from __future__ import annotations
 
 import importlib
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import numcodecs.blosc
 import numpy as np
 import pytest
 
 from photon_gpu.kernels.zstd_huffman import cpu, reference
 from tests.support import cupy_standin as standin
-from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, functions, in_blosc, made
+from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, altered, functions, in_blosc, made
+
+DAMAGED = [(name, 2200) for name in ("half bytes", "two symbols", "deepest", "noise", "six symbols")]
+"""Contents of frames that are damaged."""
 
 
 class Device:
@@ -34,6 +39,21 @@ class Device:
         assert (around[: 32 + skew] == 7).all() and (around[32 + skew + most :] == 7).all()
         return around[32 + skew : 32 + skew + size].tobytes()
 
+    def decoded(self, frame: np.ndarray, size: int, skew: int = 0) -> bytes | None:
+        """Content of a frame, None if it is refused, after looking for bytes written beyond it."""
+        fenced = self.cupy.asarray(np.full(size + 64 + skew, 7, np.uint8))
+        unaligned = self.cupy.asarray(np.append(np.zeros(skew, np.uint8), frame))[skew:]
+        count = self.cuda.decode_blosc(unaligned, fenced[32 + skew : 32 + skew + size])
+        around = fenced.get()
+        assert (around[: 32 + skew] == 7).all() and (around[32 + skew + size :] == 7).all()
+        assert count in (-1, size)
+        return around[32 + skew : 32 + skew + size].tobytes() if count >= 0 else None
+
+
+def decoded_by_cpu(frame: np.ndarray, size: int) -> bytes | None:
+    out = np.empty(size, np.uint8)
+    return out.tobytes() if cpu.decode_blosc(frame, out) >= 0 else None
+
 
 @pytest.fixture
 def device() -> Iterator[Device]:
@@ -46,8 +66,9 @@ def device() -> Iterator[Device]:
 
 def test_the_functions_are_those_of_the_reference_in_the_same_order(device: Device) -> None:
     every = dict(functions(reference))
-    ours = dict(functions(device.cuda))
+    ours = {name: arguments for name, arguments in functions(device.cuda) if name in every}
     assert list(ours) == [name for name in every if name in ours]
+    assert "decode_blosc" in ours
     for name, arguments in ours.items():
         assert arguments == every[name][: len(arguments)]
     assert (device.cuda.LONGEST, device.cuda.SYMBOLS) == (reference.LONGEST, reference.SYMBOLS)
@@ -79,8 +100,8 @@ def test_contents_of_any_length(device: Device) -> None:
             assert device.in_blosc(data, 1 << 18, 1 << 15) == in_blosc(cpu, data, 1 << 18, 1 << 15).tobytes()
 
 
-def test_codes_of_any_counts(device: Device) -> None:
-    """Few symbols and many, near and far, so that both forms of a description occur."""
+def codes_of_any_counts() -> np.ndarray:
+    """Bytes in blocks of 2048: few symbols and many, near and far, so that all descriptions occur."""
     rng = np.random.default_rng(8)
     parts = []
     for symbols in (2, 3, 5, 17, 127, 128, 129, 130, 200, 256):
@@ -95,5 +116,94 @@ def test_codes_of_any_counts(device: Device) -> None:
             rng.permutation(np.append(np.full(1024, symbols[0]), np.repeat(symbols[1:], 1024 // rare)))
         )
     parts.append(rng.integers(0, 256, 2048))  # a frame that does not shrink, among others
-    data = np.concatenate(parts).astype(np.uint8)
+    return np.concatenate(parts).astype(np.uint8)
+
+
+def test_codes_of_any_counts(device: Device) -> None:
+    data = codes_of_any_counts()
     assert device.in_blosc(data, 2048, 2048) == in_blosc(cpu, data, 2048, 2048).tobytes()
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_frames_are_decoded_as_by_the_cpu(device: Device, name: str) -> None:
+    """Several frames, of more blocks than are decoded at once, which use codes of blocks long before."""
+    for size, length, block, skew in (
+        (9000, 4096, 1024, 1),
+        (5001, 3000, 700, 0),
+        (20_000, 20_000, 399, 2),
+        (70_000, 1 << 18, 1 << 15, 3),
+    ):
+        data = made(name, size)
+        frame = in_blosc(cpu, data, length, block)
+        stored = bool(frame[2] & 2)  # as it is, which Blosc opens as fast
+        assert device.decoded(frame, size, skew) == (None if stored else data.tobytes()), (size, block)
+        assert device.decoded(frame, size + 1) is None
+
+
+def test_frames_of_any_length_are_decoded(device: Device) -> None:
+    for number, size in enumerate((*LENGTHS[1:], *LONG)):
+        data = made(list(BYTES)[number % len(BYTES)], size)
+        for length, block in ((1 << 18, 1 << 15), (5000, 300)):
+            frame = in_blosc(cpu, data, length, block)
+            assert device.decoded(frame, size) == decoded_by_cpu(frame, size)
+
+
+def test_codes_of_any_description_are_read(device: Device) -> None:
+    data = codes_of_any_counts()
+    for length in (2048, data.size):
+        frame = in_blosc(cpu, data, length, 2048)
+        assert device.decoded(frame, data.size) == data.tobytes()
+
+
+def test_codes_are_used_by_blocks_that_are_decoded_later(device: Device) -> None:
+    """Of sixteen blocks, the fifth has the latest codes of those from the ninth on."""
+    data = np.concatenate([made("six symbols", 4 * 399), made("noise", 12 * 399)])
+    assert device.decoded(in_blosc(cpu, data, data.size, 399), data.size) == data.tobytes()
+
+
+def test_blocks_of_more_than_the_content_are_not_written(device: Device) -> None:
+    """Nine blocks of a repeated byte, the first of which is longer than all of the content."""
+    blocks = [(1 << 20 << 3 | 1 << 1).to_bytes(3, "little") + b"a"] + 7 * [b"\2\0\0a"] + [b"\3\0\0a"]
+    body = b"\x28\xb5\x2f\xfd\x60" + (1000 - 256).to_bytes(2, "little") + b"".join(blocks)
+    numbers = (1000, 1000, 24 + len(body), 20, len(body))
+    frame = bytes([2, 1, 0x90, 1]) + b"".join(number.to_bytes(4, "little") for number in numbers) + body
+    assert device.decoded(np.array(bytearray(frame)), 1000) is None
+
+
+def test_a_damaged_frame_is_refused_or_decoded_as_by_the_cpu(device: Device) -> None:
+    """Nothing beyond the content is written; the sanitizers see what is read (every_kernel)."""
+    rng = np.random.default_rng(6)
+    whole = [in_blosc(cpu, made(*which), *cut) for which in DAMAGED for cut in ((1500, 300), (2200, 120))]
+    refused = 0
+    for trial in range(600):
+        bad = altered(whole[trial % len(whole)], rng)
+        content = device.decoded(bad, 2200, trial % 4)
+        assert content == decoded_by_cpu(bad, 2200), trial
+        refused += content is None
+    assert 100 < refused < 550
+
+
+def test_frames_of_other_encoders_are_decoded_or_left_to_them(device: Device) -> None:
+    data = made("half bytes", 100_000)
+    for name, level, shuffle in (
+        ("zstd", 1, 0),
+        ("zstd", 1, 1),
+        ("lz4", 1, 0),
+        ("zstd", 9, 0),
+        ("zstd", 0, 0),
+    ):
+        frame = np.array(bytearray(numcodecs.blosc.compress(data, name.encode(), level, shuffle, 1 << 15)))
+        content = device.decoded(frame, data.size)
+        assert content == decoded_by_cpu(frame, data.size) and content in (None, data.tobytes())
+    for size in range(40):
+        assert device.decoded(in_blosc(cpu, data[:50], 50, 50)[:size], 50) is None
+    assert device.decoded(np.zeros(100, np.uint8), 0) is None
+
+
+def test_the_crc_is_that_of_zlib(device: Device) -> None:
+    data = np.random.default_rng(9).integers(0, 256, 700_001).astype(np.uint8)
+    out = device.cupy.empty(1, np.uint32)
+    for size in (0, 1, 255, 256, 257, 65_537, data.size - 3):
+        for skew in (0, 3):
+            device.cuda.crc32(device.cupy.asarray(data)[skew : skew + size], out)
+            assert int(out.get()[0]) == zlib.crc32(data[skew : skew + size]), (size, skew)

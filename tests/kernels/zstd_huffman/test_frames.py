@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from photon_gpu.kernels.zstd_huffman import cpu, cpu_codes, reference
-from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, NOTHING, functions, in_blosc, made
+from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, NOTHING, altered, functions, in_blosc, made
 
 BLOCKS = (1 << 15, 1 << 16)
 
@@ -191,15 +191,6 @@ def test_noise_comes_within_two_percent_of_its_entropy():
     bound = -(counts * np.log2(counts / data.size)).sum() / 8
     for block in BLOCKS:
         assert bound < encoded(cpu, data, block).size < 1.02 * bound
-
-
-def altered(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A frame with some bits flipped, half the time near its beginning; or cut, or prolonged."""
-    bad = frame.copy()
-    for _ in range(rng.integers(1, 4)):
-        end = min(bad.size, 140) if rng.random() < 0.5 else bad.size
-        bad[rng.integers(0, end)] ^= np.uint8(1 << rng.integers(0, 8))
-    return np.resize(bad, rng.integers(0, frame.size + 9)) if rng.random() < 0.1 else bad
 
 
 def test_a_damaged_frame_is_refused_or_opened_as_zstd_opens_it():
