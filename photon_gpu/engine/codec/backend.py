@@ -64,6 +64,18 @@ class GpuCoder(Protocol):
     ) -> Any:
         """Decode all rows of the frames of a part of a payload."""
 
+    def decode_frame(
+        self,
+        frame: bytes,
+        part: ChunkPart,
+        encoding: Encoding,
+        *,
+        what: Values = ...,
+        device: int | None = None,
+        out: NDArray | None = None,
+    ) -> Any | None:
+        """Decode the Blosc frame of a payload on a device; None if the CPU must open it."""
+
     def counts_from_labels(
         self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: Values, device: int
     ) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
-from photon_gpu.engine.codec.blosc import compress_bytes
+from photon_gpu.engine.codec.blosc import Blocks, compress_bytes
 from photon_gpu.engine.codec.chunk import Opened, decode
 from photon_gpu.engine.codec.chunk_plan import ChunkPlan, quantizer_for
 from photon_gpu.engine.codec.dequantize import Render, beyond_tables, render
@@ -24,12 +24,13 @@ from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.gpu.devices import chosen_devices
-from photon_gpu.engine.gpu.huffman_frames import compressed
+from photon_gpu.engine.gpu.huffman_frames import compressed, is_huffman_only
 from photon_gpu.engine.gpu.predict_bands import bands, banks, extent, first_where, in_banks, predict, restore
 from photon_gpu.engine.gpu.residual_transfer import (
     bring_down,
     bring_up,
     check_unpacked,
+    open_on_device,
     payload_on_device,
     restored_here,
 )
@@ -183,10 +184,46 @@ class Gpu:
     ) -> Any:
         """Decode like :func:`photon_gpu.engine.codec.chunk.decode`; to an array on ``device``, if set."""
         opened = Opened(payload, part, encoding, what)
-        header, dtype = opened.header, opened.dtype
-        if header.raw or beyond_tables(encoding, header.top):
+        if opened.header.raw or beyond_tables(encoding, opened.header.top):
             values = decode(payload, part, encoding, cpu_backend(), what=what, out=out)
             return values if device is None else self.upload(values, device)
+        return self._decoded(opened, encoding, what, device, out)
+
+    def decode_frame(
+        self,
+        frame: bytes,
+        part: ChunkPart,
+        encoding: Encoding,
+        *,
+        what: Values = STABILIZED,
+        device: int | None = None,
+        out: NDArray | None = None,
+    ) -> Any | None:
+        """Decode the Blosc frame of a payload like :meth:`decode`; None if the CPU must open the frame.
+
+        A device opens frames of Huffman codes only, if their residuals are packed and not sorted, and if its
+        memory holds the whole chunk. The CPU opens the blocks that hold the header and the tables.
+        """
+        if not is_huffman_only(frame):
+            return None
+        blocks = Blocks(frame)
+        opened = Opened(blocks.data, part, encoding, what, blocks.open)
+        header = opened.header
+        if not header.packed or header.levels or beyond_tables(encoding, header.top):
+            return None
+        return self._decoded(opened, encoding, what, device, out, frame)
+
+    def _decoded(
+        self,
+        opened: Opened,
+        encoding: Encoding,
+        what: Values,
+        device: int | None,
+        out: NDArray | None,
+        frame: bytes | None = None,
+    ) -> Any | None:
+        """Decode an opened payload; if ``frame`` is set, from it, or None if the device cannot open it."""
+        header, dtype = opened.header, opened.dtype
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
         shape = (opened.stop - opened.start, opened.rows * opened.columns)
         if device is None:
@@ -198,11 +235,21 @@ class Gpu:
                 draw = render(encoding, header.base, header.top, what, slot.lane.backend)
                 target = slot.lane.zeros(shape, dtype) if out is None else out.reshape(shape)
                 pieces = _pieces(opened.rows, header.band_rows, row_bytes, piece_bytes)
-                opened.check(sum(_decode_piece(slot, opened, draw, target, *piece) for piece in pieces))
+                if frame is not None and len(pieces) > 1:
+                    return None
+                total = 0
+                for piece in pieces:
+                    decoded = _decode_piece(slot, opened, draw, target, *piece, frame)
+                    if decoded is None:
+                        return None
+                    total += decoded
+                opened.check(total)
                 return target
 
             smallest = header.band_rows * row_bytes
             target = slot.lane.shrinking(slot, opened.rows * row_bytes, smallest, work)
+        if target is None:
+            return None
         return target.reshape(opened.shape) if out is None else out
 
     def counts_from_labels(
@@ -390,14 +437,23 @@ def _codes_of(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> NDArra
     return np.concatenate([band.reshape(plan.frames, -1, plan.columns) for _, _, band in parts], axis=1)
 
 
-def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int, stop: int) -> int:
-    """Decode rows ``first:stop`` to ``out``, in host or device memory; return their part of the checksum."""
+def _decode_piece(
+    slot: Slot, opened: Opened, draw: Render, out: Any, first: int, stop: int, frame: bytes | None = None
+) -> int | None:
+    """Decode rows ``first:stop`` to ``out``, in host or device memory; return their part of the checksum.
+
+    If ``frame`` is set, the device opens it; None if it cannot, and ``out`` is then undefined.
+    """
     header, kernels, columns = opened.header, slot.lane.backend.kernels, opened.columns
     total, strange = slot.lane.zeros((1,), np.uint64), slot.lane.zeros((1,), np.uint64)
+    down = {"total": total, "strange": strange}
     if header.levels:
         codes = restored_here(slot, opened, first, stop)
     else:
-        residuals = bring_up(slot, opened, first, stop, strange)
+        if frame is None:
+            residuals = bring_up(slot, opened, first, stop, strange)
+        else:
+            residuals, down["refused"] = open_on_device(slot, opened, frame, strange)
         codes = restore(slot, opened.predictor, residuals, opened.weights, opened.steps, header.band_rows)
     kept = slice(opened.start, opened.start + opened.present)
     region = out[: opened.present, first * columns : stop * columns]
@@ -409,12 +465,14 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
             shown = bank[:, kept]
             draw(shown, opened.start * pixels + start, pixels, in_banks(drawn, columns, low, shown))
     if isinstance(out, np.ndarray):
-        summed, odd, fetched = slot.fetch(total=total, strange=strange, drawn=drawn)
-        copy_array(region, fetched)
-    else:
-        summed, odd = slot.fetch(total=total, strange=strange)
-    check_unpacked(odd)
-    return int(summed[0])
+        down["drawn"] = drawn
+    fetched = dict(zip(down, slot.fetch(**down), strict=True))
+    if "refused" in fetched and fetched["refused"][0]:
+        return None
+    check_unpacked(fetched["strange"])
+    if isinstance(out, np.ndarray):
+        copy_array(region, fetched["drawn"])
+    return int(fetched["total"][0])
 
 
 def _check_kernels(lane: Lane) -> None:

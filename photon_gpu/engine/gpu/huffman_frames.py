@@ -1,4 +1,4 @@
-"""Compress payloads to Blosc frames on a device, where the CPU would write Huffman codes only."""
+"""Blosc frames of Huffman codes only: which of them a device opens, and how it writes them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.blosc import Compressor, frame_sizes
+from photon_gpu.engine.codec.blosc.frame import HEADER
 from photon_gpu.engine.codec.blosc.huffman import HUFFMAN_BLOCK, Trial, trial_spans, try_huffman
 from photon_gpu.engine.gpu.streams_and_buffers import Slot
 from photon_gpu.engine.runtime.pool import Split
+
+_OPENED = bytes([2, 1, 0x90])  # first bytes of a Blosc frame: zstd, blocks of one stream, no shuffle
+_SIZE_BYTES = {0x20: 1, 0x60: 2, 0xA0: 4}  # bytes of the size in a zstd frame, by its fifth byte
 
 
 def compressed(slot: Slot, payload: Any, compressor: Compressor, split: Split) -> NDArray[np.uint8] | None:
@@ -27,3 +31,20 @@ def compressed(slot: Slot, payload: Any, compressor: Compressor, split: Split) -
     out = slot.device("frame", (huffman.most_blosc_bytes(payload.size, size, HUFFMAN_BLOCK),), np.uint8)
     (frame,) = slot.fetch(frame=out[: huffman.encode_blosc(payload, size, HUFFMAN_BLOCK, out)])
     return frame
+
+
+def is_huffman_only(frame: bytes) -> bool:
+    """Whether a frame is likely to hold Huffman codes only, by the first block of its first zstd frame.
+
+    Frames of one block or two are left to the CPU, which opens their blocks for the header in any case.
+    """
+    nbytes, size = frame_sizes(frame)
+    if frame[:3] != _OPENED or nbytes <= 2 * size:
+        return False
+    start = int.from_bytes(frame[HEADER.size : HEADER.size + 4], "little") + 4
+    width = _SIZE_BYTES.get(frame[start + 4] if start + 4 < len(frame) else 0, 0)
+    at = start + 5 + width
+    header = int.from_bytes(frame[at : at + 3], "little")
+    end = at + 3 + (header >> 3)
+    # Behind the literals of a compressed block, a byte of 0 means that there are no matches.
+    return bool(width) and (header >> 1 & 3 != 2 or (end <= len(frame) and frame[end - 1] == 0))

@@ -1,6 +1,7 @@
-"""Copy residuals between a payload in host memory and a device.
+"""Copy residuals between a payload and a device.
 
-The device packs and unpacks residuals, so that at most half the bytes cross the bus.
+The device packs and unpacks residuals, so that at most half the bytes cross the bus. It also opens frames of
+Huffman codes, so that only these go up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from photon_gpu.engine.codec.chunk_plan import ChunkPlan
 from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.gpu.predict_bands import bands
 from photon_gpu.engine.gpu.streams_and_buffers import Slot
+from photon_gpu.engine.runtime.pool import copy_array
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu
 
@@ -135,12 +137,50 @@ def bring_up(slot: Slot, opened: Opened, first: int, stop: int, strange: Any) ->
     long = slot.pinned("escapes", (int(starts[-1] - starts[0]),), dtype)
     long[...] = opened.escapes[starts[0] : starts[-1]]
     nibbles, escapes = slot.upload("nibbles", short), slot.upload("escapes", long)
-    begin = slot.lane.put(starts - starts[0])
+    _unpack(slot, residuals, parts, nibbles, escapes, starts - starts[0], strange)
+    return residuals
+
+
+def open_on_device(slot: Slot, opened: Opened, frame: bytes, strange: Any) -> tuple[Any, Any]:
+    """Open the Blosc frame of a payload on the device.
+
+    Return residuals ``(T, rows, columns)`` of all rows, as :func:`bring_up` does, and the number of blocks
+    that the device refused, also on the device. If it refused any, residuals are undefined.
+    """
+    header, places, lane = opened.header, opened.body.places, slot.lane
+    fixed, width = header.nbytes + places.fixed, header.width
+    nbytes = fixed + width * int(opened.body.starts[-1])
+    skew = -fixed % width  # so that escapes lie at an aligned address
+    pinned = slot.pinned("frame", (len(frame),), np.uint8)
+    copy_array(pinned, np.frombuffer(frame, np.uint8))
+    there = slot.upload("frame", pinned)
+    payload = slot.device("payload", (skew + nbytes,), np.uint8)[skew:]
+    with slot.apart():
+        refused = lane.zeros((1,), np.uint64)
+        lane.huffman.add_decoded(there, payload, refused)
+    residuals = slot.device("residuals", (header.frames, opened.rows, opened.columns), f"u{width}")
+    nibbles, escapes = payload[header.nbytes + places.nibbles_at : fixed], payload[fixed:].view(f"u{width}")
+    parts = list(bands(residuals, header.band_rows))
+    _unpack(slot, residuals, parts, nibbles, escapes, opened.body.starts, strange)
+    return residuals, refused
+
+
+def _unpack(
+    slot: Slot,
+    residuals: Any,
+    parts: list[tuple[int, int, Any]],
+    nibbles: Any,
+    escapes: Any,
+    starts: NDArray[np.int64],
+    strange: Any,
+) -> None:
+    """Unpack bands ``parts`` of residuals from their half bytes and escapes on the device."""
+    begins, rows = _places([band.size for _, _, band in parts])
+    begin = slot.lane.put(starts)
     for i, j, together in _together(residuals, parts):
         slot.lane.backend.kernels.add_unpacked(
             nibbles[begins[i] : begins[j]], escapes, begin[rows[i] : rows[j] + 1], SEGMENT, together, strange
         )
-    return residuals
 
 
 def restored_here(slot: Slot, opened: Opened, first: int, stop: int) -> Any:

@@ -3,7 +3,7 @@
 A lane is a device with three streams, for copies up, kernels, and copies down. A slot is the memory for one
 chunk: pinned buffers at both ends, device buffers, and an event that each stage records at its end and the
 next stage waits for. A lane has three slots, so that one chunk is copied up while another is computed and a
-third is copied down.
+third is copied down. A slot has a stream of its own for kernels of few threads, which run beside others.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Lane:
         return array
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        """Device array that is zero for the kernels queued from now on."""
+        """Device array that is zero for the kernels queued on the current stream from now on."""
         array = self.cupy.empty(shape, dtype)
-        array.data.memset_async(0, array.nbytes, self.compute)
+        array.data.memset_async(0, array.nbytes, self.cupy.cuda.get_current_stream())
         return array
 
     @contextmanager
@@ -147,6 +147,7 @@ class Slot:
     def __init__(self, lane: Lane) -> None:
         self.lane, self.taken = lane, False
         self.event = lane.cupy.cuda.Event(disable_timing=True)
+        self._own_stream = lane.cupy.cuda.Stream(non_blocking=True)
         self._pinned: dict[str, NDArray[np.uint8]] = {}
         self._device: dict[str, Any] = {}
         self._timeline: Timeline | None = None
@@ -206,6 +207,15 @@ class Slot:
         if self._timeline:
             self._timeline.begin_kernels()
         return array
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Queue the block's kernels beside those of other chunks, after the upload and before later ones."""
+        self._own_stream.wait_event(self.event)
+        with self._own_stream:
+            yield
+        self.event.record(self._own_stream)
+        self.lane.compute.wait_event(self.event)
 
     def fetch(self, **arrays: Any) -> list[NDArray]:
         """Copy device arrays to pinned memory, after the kernels queued so far."""

@@ -321,6 +321,8 @@ class CompactChannels(_Channels, Compact):
 class _CompactChannel(Compact):
     """One channel of a compact movie with several channels."""
 
+    one_payload = False
+
     def __init__(self, encoding: Encoding, backend: Backend, axis: ChannelAxis, channel: int) -> None:
         super().__init__(encoding, backend)
         self._axis, self._number = axis, channel

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
+from photon_gpu.engine.codec.backend import GpuCoder
 from photon_gpu.engine.codec.chunk import decode, encode, encode_raw
 from photon_gpu.engine.codec.chunk_plan import code_span
 from photon_gpu.engine.codec.encoding import filter_config
@@ -26,6 +27,9 @@ from photon_gpu.errors import CorruptDataError
 
 class Compact(Layout):
     """Layout compact, format 2.4 to 2.7; any Zarr reader in Python sees counts if photon_gpu is installed."""
+
+    one_payload = True
+    """Whether a frame holds nothing but the payload of this layout."""
 
     @property
     def version(self) -> str:  # type: ignore[override]
@@ -110,6 +114,9 @@ class Compact(Layout):
         self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
+        if self.backend.gpu is not None:
+            decoded: NDArray = self._by_gpu(self.backend.gpu, data, part, what, split, out=out)
+            return decoded
         return self.decode_payload(self._payload(data, part.chunk, split), part, what, split, out=out)
 
     def decode_payload(
@@ -153,8 +160,19 @@ class Compact(Layout):
 
     def decode_on_gpu(self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE) -> Any:
         """See the base class."""
-        gpu, payload = self._gpu(), self._payload(data, part.chunk, split)
-        return gpu.decode(payload, part, self.encoding, what=what, device=gpu.lanes[0].number)
+        gpu = self._gpu()
+        return self._by_gpu(gpu, data, part, what, split, device=gpu.lanes[0].number)
+
+    def _by_gpu(
+        self, gpu: GpuCoder, data: bytes, part: ChunkPart, what: Values, split: Split, **to: Any
+    ) -> Any:
+        """Decode on a device, which opens the frame itself if it can; ``to`` says where values go."""
+        self._size(data, part.chunk)
+        decoded = gpu.decode_frame(data, part, self.encoding, what=what, **to) if self.one_payload else None
+        if decoded is None:
+            payload = self._payload(data, part.chunk, split)
+            decoded = gpu.decode(payload, part, self.encoding, what=what, **to)
+        return decoded
 
     def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
         """Read the headers of the payloads of a chunk."""
