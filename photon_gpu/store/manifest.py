@@ -49,9 +49,9 @@ class Manifest:
     signed: bool = True
 
 
-def entry(data: bytes) -> list[Any]:
-    """Return a file's entry ``[size, crc]``, the CRC as eight hexadecimal digits."""
-    return [len(data), f"{crc32(data):08x}"]
+def entry(data: bytes, crc: int | None = None) -> list[Any]:
+    """Return a file's entry ``[size, crc]``, the CRC as eight hexadecimal digits; it is computed if None."""
+    return [len(data), f"{crc32(data) if crc is None else crc:08x}"]
 
 
 def pack(

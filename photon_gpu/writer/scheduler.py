@@ -223,7 +223,7 @@ class ChunkScheduler:
             values, start = raw[0], self._grid.frames_of(number).start
             resources = Resources(self._stages, split, self._frames)
             data = self._layout.encode(values, self.chunk, resources, start)
-            name, entry = self._grid.chunk_name(number), manifest.entry(data)
+            name, entry = self._grid.chunk_name(number), manifest.entry(data, *resources.crc)
             crc = self._frames_crc(values)
             with self._lock:
                 self.files[name] = entry

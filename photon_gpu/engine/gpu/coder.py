@@ -403,8 +403,10 @@ def _encode_whole(loaded: _Loaded, plan: ChunkPlan, resources: Resources) -> tup
     if payload is None:
         return plan.finished(bring_down(slot, plan, 0, *predicted)), b""
     split = resources.split.timed(resources.stages, "compress")
-    frame = compressed(slot, payload, plan.encoding.compressor, split)
-    if frame is not None:
+    finished = compressed(slot, payload, plan.encoding.compressor, split)
+    if finished is not None:
+        frame, crc = finished
+        resources.crc[:] = [crc]
         return frame[:0], bytes_of([frame], resources.buffers)
     (fetched,) = slot.fetch(payload=payload)
     return fetched.copy(), b""

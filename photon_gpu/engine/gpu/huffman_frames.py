@@ -17,10 +17,13 @@ _OPENED = bytes([2, 1, 0x90])  # first bytes of a Blosc frame: zstd, blocks of o
 _SIZE_BYTES = {0x20: 1, 0x60: 2, 0xA0: 4}  # bytes of the size in a zstd frame, by its fifth byte
 
 
-def compressed(slot: Slot, payload: Any, compressor: Compressor, split: Split) -> NDArray[np.uint8] | None:
-    """Return the frame of a payload that lies on the device; None if the CPU would not use Huffman codes.
+def compressed(
+    slot: Slot, payload: Any, compressor: Compressor, split: Split
+) -> tuple[NDArray[np.uint8], int] | None:
+    """Return the frame of a payload that lies on the device, and its CRC; None if the CPU would use zstd.
 
-    The CPU decides, as for a payload of its own, by parts of one block in 16. The frame is in pinned memory.
+    The CPU decides, as for a payload of its own, by parts of one block in 16. The frame is in pinned memory,
+    and its CRC, which the device computes, comes down with it.
     """
     spans = trial_spans(payload.size, compressor)
     parts = slot.fetch(**{f"part {i}": payload[span] for i, span in enumerate(spans)})
@@ -28,9 +31,12 @@ def compressed(slot: Slot, payload: Any, compressor: Compressor, split: Split) -
         return None
     slot.resume()
     huffman, size = slot.lane.huffman, compressor.blocksize
-    out = slot.device("frame", (huffman.most_blosc_bytes(payload.size, size, HUFFMAN_BLOCK),), np.uint8)
-    (frame,) = slot.fetch(frame=out[: huffman.encode_blosc(payload, size, HUFFMAN_BLOCK, out)])
-    return frame
+    most = huffman.most_blosc_bytes(payload.size, size, HUFFMAN_BLOCK)
+    out = slot.device("frame", (4 + most,), np.uint8)
+    end = 4 + huffman.encode_blosc(payload, size, HUFFMAN_BLOCK, out[4:])
+    huffman.crc32(out[4:end], out[:4].view(np.uint32))
+    (fetched,) = slot.fetch(frame=out[:end])
+    return fetched[4:], int(fetched[:4].view(np.uint32)[0])
 
 
 def is_huffman_only(frame: bytes) -> bool:

@@ -21,8 +21,11 @@ class Resources:
         How the work on the chunk is split if other chunks do not keep all threads busy.
     buffers : Buffers, optional
         Buffers for the result; the caller gives the buffer back. Without them the result is bytes.
+    crc : list of int
+        Receives the CRC-32 of the result if a device computed it.
     """
 
     stages: Stages = field(default_factory=Stages)
     split: Split = WHOLE
     buffers: Buffers | None = None
+    crc: list[int] = field(default_factory=list)
