@@ -5,6 +5,7 @@ Deselected where there is none: nothing here is run in the ordinary test run.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.support.gpu_movies import (
     refuse_bad_input,
 )
 from tests.support.gpu_movies import DTYPES as MOVIE_DTYPES
-from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, in_blosc, made
+from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, altered, in_blosc, made
 from tests.support.kernel_vectors import (
     DTYPES,
     each_frame,
@@ -75,7 +76,28 @@ def test_frames_of_huffman_codes(cupy: Any, name: str) -> None:
         for length, block in ((1 << 18, 1 << 15), (3000, 700)):
             out = cupy.zeros(cuda.most_blosc_bytes(size, length, block), np.uint8)
             frame = out[: cuda.encode_blosc(cupy.asarray(data), length, block, out)]
-            equal(frame, in_blosc(cpu, data, length, block))
+            expected = in_blosc(cpu, data, length, block)
+            equal(frame, expected)
+            cuda.crc32(frame, crc := cupy.zeros(1, np.uint32))
+            assert int(crc.get()[0]) == zlib.crc32(expected)
+            opened = cupy.zeros(size, np.uint8)
+            if not expected[2] & 2:  # not stored as it is
+                assert cuda.decode_blosc(frame, opened) == size
+                equal(opened, data)
+
+
+def test_damaged_frames_of_huffman_codes(cupy: Any) -> None:
+    from photon_gpu.kernels.zstd_huffman import cuda
+
+    rng = np.random.default_rng(6)
+    whole = [in_blosc(cpu, made(name, 200_000), 60_000, 1 << 13) for name in ("half bytes", "deepest")]
+    for trial in range(500):
+        bad, expected = altered(whole[trial % 2], rng), np.empty(200_000, np.uint8)
+        opened = cupy.zeros(200_000, np.uint8)
+        refused = cpu.decode_blosc(bad, expected) < 0
+        assert (cuda.decode_blosc(cupy.asarray(bad), opened) < 0) == refused
+        if not refused:
+            equal(opened, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

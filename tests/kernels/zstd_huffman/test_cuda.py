@@ -161,13 +161,20 @@ def test_codes_are_used_by_blocks_that_are_decoded_later(device: Device) -> None
     assert device.decoded(in_blosc(cpu, data, data.size, 399), data.size) == data.tobytes()
 
 
-def test_blocks_of_more_than_the_content_are_not_written(device: Device) -> None:
-    """Nine blocks of a repeated byte, the first of which is longer than all of the content."""
+def in_one_block(body: bytes, body_bytes: int) -> np.ndarray:
+    """Blosc frame of one block, which says that it opens to 1000 bytes and has ``body_bytes``."""
+    numbers = (1000, 1000, 24 + len(body), 20, body_bytes)
+    head = bytes([2, 1, 0x90, 1]) + b"".join(number.to_bytes(4, "little") for number in numbers)
+    return np.array(bytearray(head + body))
+
+
+def test_frames_that_claim_more_than_they_hold_are_refused(device: Device) -> None:
+    """Nine blocks of a repeated byte, the first longer than the content; and a frame stored in part."""
     blocks = [(1 << 20 << 3 | 1 << 1).to_bytes(3, "little") + b"a"] + 7 * [b"\2\0\0a"] + [b"\3\0\0a"]
     body = b"\x28\xb5\x2f\xfd\x60" + (1000 - 256).to_bytes(2, "little") + b"".join(blocks)
-    numbers = (1000, 1000, 24 + len(body), 20, len(body))
-    frame = bytes([2, 1, 0x90, 1]) + b"".join(number.to_bytes(4, "little") for number in numbers) + body
-    assert device.decoded(np.array(bytearray(frame)), 1000) is None
+    assert device.decoded(in_one_block(body, len(body)), 1000) is None
+    assert device.decoded(in_one_block(bytes(10), 1000), 1000) is None
+    assert device.decoded(in_one_block(bytes(1000), 1000), 1000) == bytes(1000)
 
 
 def test_a_damaged_frame_is_refused_or_decoded_as_by_the_cpu(device: Device) -> None:
