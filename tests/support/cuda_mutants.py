@@ -563,13 +563,6 @@ MUTANTS = (
         quick="are_decoded_as and half",
     ),
     Mutant(
-        "latest codes lost after eight blocks",
-        DC,
-        "w.tables[AT_ONCE][i] = w.tables[latest][i];",
-        "w.tables[AT_ONCE][i] = w.tables[0][i];",
-        H,
-    ),
-    Mutant(
         "missing barrier before the tables are used",
         DC,
         "        __syncthreads();  // the tables are there\n",
