@@ -43,7 +43,7 @@ def frame_noise(windows: Sequence[Window], gain: float, intercept: float) -> Fra
     """Measure the noise of single frames, rows and columns against the line ``gain*z + intercept``."""
     size = windows[0].frames[0].size
     variances, errors = [], []
-    maps: dict[tuple[int, int], tuple[NDArray, NDArray]] = {}
+    maps: dict[tuple[int, int], list[tuple[NDArray, NDArray]]] = {}
     for window in windows:
         frames = window.frames.astype(np.float32)
         if not np.isfinite(frames).all() or frames.min() == frames.max():
@@ -58,19 +58,24 @@ def frame_noise(windows: Sequence[Window], gain: float, intercept: float) -> Fra
         variances.append(((difference**2).sum(axis=(1, 2)) - structure) / total)
         spread = 5 * expected**2 + 6 * gain**2 * np.maximum(expected, 0.0)
         errors.append(np.sqrt(spread.sum(axis=(1, 2))) / total)
-        key, zero = (window.plane, window.row), np.zeros(frames.shape[1:])
-        own, promised = maps.get(key, (zero, zero))
-        maps[key] = own + (difference**2).sum(axis=0), promised + expected.sum(axis=0)
+        own, promised = (difference**2).sum(axis=0), expected.sum(axis=0)
+        # Active cells change whole patches, which pixels along a row (or column) share with the next.
+        along = [
+            np.einsum("jyx,jyx->y", difference[:, :, 1:], difference[:, :, :-1]),
+            np.einsum("jyx,jyx->x", difference[:, 1:], difference[:, :-1]),
+        ]
+        key = window.plane, window.row
+        before = maps.get(key, [(0.0, 0.0)] * 2)
+        maps[key] = [
+            (old + own.sum(axis=axis) - part, expected_before + promised.sum(axis=axis))
+            for (old, expected_before), axis, part in zip(before, (1, 0), along, strict=True)
+        ]
     if not variances:
         return FrameNoise(repeated=0.0, quiet=0.0, periodic=0.0, period=0.0)
     value, error = np.concatenate(variances), np.concatenate(errors)
     middle = float(np.median(value))
     quiet = float((value < middle - np.maximum(_QUIET * middle, _SURE * error)).mean())
-    peaks = [
-        _period(own.sum(axis=axis) / np.maximum(promised.sum(axis=axis), 1e-9))
-        for own, promised in maps.values()
-        for axis in (0, 1)
-    ]
+    peaks = [_period(own / np.maximum(promised, 1e-9)) for both in maps.values() for own, promised in both]
     periodic, period = max(peaks)
     return FrameNoise(
         repeated=_repeated(windows) if size > 1 else 0.0, quiet=quiet, periodic=periodic, period=period
