@@ -16,10 +16,12 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
 from photon_gpu.estimate.censored_dark_fit import clipped_dark
+from photon_gpu.estimate.cross_checks.dead_zone import dead_zone
 from photon_gpu.estimate.cross_checks.fixed_pattern import Undiluted, undiluted
 from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
-from photon_gpu.estimate.cross_checks.noise_rank import missing_rank
+from photon_gpu.estimate.cross_checks.noise_rank import noise_rank
+from photon_gpu.estimate.cross_checks.photon_peaks import peak_distance
 from photon_gpu.estimate.cross_checks.spectrum import noise_spectrum
 from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stretched
 from photon_gpu.estimate.curve import Correlation, Curve
@@ -179,12 +181,12 @@ def _estimate_frames(
         return _nothing(name, findings)
     usable, clipped_floor = _usable(cells, levels)
     if not usable.any():
-        findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
+        findings += checks.levels(levels, 1.0, np.inf, 0.0, clipped_floor)
         findings.append(_flat(levels))
         return _nothing(name, findings)
     fitted = _fit(cells, usable, pairs)
     if fitted is None:
-        findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
+        findings += checks.levels(levels, 1.0, np.inf, 0.0, clipped_floor)
         findings.append(_flat(levels) if cells.form("square")[usable].any() else _noiseless())
         return _nothing(name, findings)
     if light is not None and apart is not None and fitted.line.gain > 0:
@@ -348,7 +350,8 @@ def _judge(
     share = curve.structure_share(p) if pairs == "time" else 0.0
     subtracted = line.plain_gain / line.gain - 1 if line.gain else 0.0
     findings += checks.precision(line, pairs_kept, shot, half, clipped_floor)
-    findings += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
+    dim = float(np.sqrt(max(gain * low + intercept, 0.0)))
+    findings += checks.levels(levels, gain, intercept, dim, clipped_floor)
     if pairs == "time":
         findings += checks.correlations(fitted.correlation)
     # Neighbours share smoothed noise as well. A movie refused for smoothing needs no warning of structure.
@@ -363,9 +366,11 @@ def _judge(
     if pairs == "time" and line.gain > 0:
         findings += checks.cumulants(moments, float(subtracted))
         findings += checks.single_frames(frame_noise(windows, line.gain, line.intercept))
-        findings += checks.rank(missing_rank(windows, line.gain, line.intercept))
+        findings += checks.rank(noise_rank(windows, line.gain, line.intercept))
+        findings += checks.photon_peaks(peak_distance(windows, line.gain, levels), gain, half)
+        findings += checks.paired(dead_zone(windows, line.gain, line.intercept))
         findings += checks.lattice(comb(windows, line.gain, line.intercept, levels))
-        findings += checks.spectrum(noise_spectrum(windows))
+        findings += checks.spectrum(noise_spectrum(windows), shared)
     if fitted.pattern is not None:
         findings += checks.fixed_pattern(fitted.pattern.difference, fitted.pattern.error, gain)
     findings += checks.planes(*_planes(p, windows))

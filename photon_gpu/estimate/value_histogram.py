@@ -13,6 +13,9 @@ from photon_gpu.estimate.sample import Window
 
 _PILE = 4.0
 _ENOUGH = 20
+_FEW = 256  # Most levels of a palette.
+_EVEN = 1.5  # Largest distance of levels in use, in the smallest, up to which they count as even.
+_PHOTON = 1.2  # Gains that may lie between levels of a detector without read noise.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class HistogramLevels:
         Share of levels within the busy range that never occur.
     spacing : float
         Mean distance of occupied levels in the busy range, ADU.
+    palette : tuple of (float, int)
+        Levels, ADU, and their counts, if there are few and their distances differ; else empty.
     """
 
     lowest: float
@@ -52,6 +57,22 @@ class HistogramLevels:
     roughness: float
     missing_share: float
     spacing: float
+    palette: tuple[tuple[float, int], ...] = ()
+
+    def coarse_share(self, gain: float, intercept: float) -> float:
+        """Share of the samples on levels of a palette from which noise does not reach the next level.
+
+        Photons without read noise leave gaps, too, of up to one gain.
+        """
+        if len(self.palette) < 3:
+            return 0.0
+        levels, counts = np.array(self.palette).T
+        gap = np.diff(levels)
+        farthest = np.maximum(np.append(gap, 0.0), np.append(0.0, gap))
+        reach = np.sqrt(np.maximum(gain * levels + intercept, 0.0))
+        coarse = (farthest > np.maximum(reach, _PHOTON * gain)) & (counts >= _ENOUGH)
+        inside = (levels > self.bottom) & (levels < self.top)
+        return float(counts[coarse & inside].sum() / max(self.samples, 1))
 
 
 def _count(windows: Sequence[Window]) -> tuple[NDArray, NDArray]:
@@ -119,7 +140,16 @@ def survey(windows: Sequence[Window]) -> HistogramLevels:
         roughness=roughness,
         missing_share=missing,
         spacing=spacing * max(step, 1),
+        palette=_palette(values, counts),
     )
+
+
+def _palette(values: NDArray, counts: NDArray) -> tuple[tuple[float, int], ...]:
+    """Levels and counts if they are few, much in use, and unevenly spaced."""
+    gap = np.diff(values[counts >= _ENOUGH])
+    if len(values) > _FEW or len(gap) < 2 or gap.max() <= _EVEN * gap.min():
+        return ()
+    return tuple((float(value), int(count)) for value, count in zip(values, counts, strict=True))
 
 
 def _unevenness(values: NDArray, counts: NDArray, step: int) -> tuple[float, float, float]:

@@ -19,12 +19,12 @@ from tests.support import held_out_processing
 Processing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _components(frames: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+def _components(frames: np.ndarray, rng: np.random.Generator, share: float, rest: float = 0.0) -> np.ndarray:
     flat = frames.reshape(len(frames), -1)
     mean = flat.mean(axis=0)
     u, s, v = np.linalg.svd(flat - mean, full_matrices=False)
-    rank = max(1, round(share * len(frames)))
-    return (u[:, :rank] * s[:rank] @ v[:rank] + mean).reshape(frames.shape)
+    s[max(1, round(share * len(frames))) :] *= rest
+    return (u * s @ v + mean).reshape(frames.shape)
 
 
 def _patches(frames: np.ndarray, rng: np.random.Generator, size: int, share: float) -> np.ndarray:
@@ -158,6 +158,28 @@ def _wavelet(frames: np.ndarray, rng: np.random.Generator, limit: float, time: b
     index[axis] = slice(1, frames.shape[axis] // 2 * 2, 2)
     out[tuple(index)] = mean - detail
     return out
+
+
+def _wavelets(frames: np.ndarray, rng: np.random.Generator, limit: float, levels: int = 2) -> np.ndarray:
+    """Soft threshold of Haar details in two directions, at several scales."""
+    out = frames.copy()
+    height, width = (n // 2 * 2 for n in frames.shape[1:])
+    corners = [out[:, y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)]
+    signs = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+    bands = np.tensordot(signs, np.stack(corners), 1)
+    limit_here = limit * np.median(np.abs(bands[3])) / 0.6745
+    bands[1:] = np.sign(bands[1:]) * np.maximum(np.abs(bands[1:]) - limit_here, 0)
+    if levels > 1:
+        bands[0] = _wavelets(bands[0], rng, limit, levels - 1)
+    for corner, values in zip(corners, np.tensordot(signs.T, bands, 1), strict=True):
+        corner[:] = values
+    return out
+
+
+def _palette(frames: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
+    """Round to levels that are equally frequent."""
+    colours = np.unique(np.quantile(frames, (np.arange(count) + 0.5) / count))
+    return colours[np.searchsorted((colours[1:] + colours[:-1]) / 2, frames)]
 
 
 def _lowpass(frames: np.ndarray, rng: np.random.Generator, cut: float) -> np.ndarray:
@@ -403,6 +425,11 @@ TUNED: dict[str, Processing] = {
     "bidirectional": _bidirectional,
     "time bilateral": partial(_time_bilateral, spread=1.0),
     "recursive 0.5": partial(_recursive, alpha=0.5),
+    "wavelets in two directions": partial(_wavelets, limit=0.3),
+    "wavelets in two directions, weak": partial(_wavelets, limit=0.15),
+    "wavelet in x, weak": partial(_wavelet, limit=0.2, time=False),
+    "palette of 40": partial(_palette, count=40),
+    "components 30 %, more rest": partial(_components, share=0.3, rest=0.6),
     **held_out_processing.TUNED,
 }
 """Processing that limits of the estimator were set on; 40 of the kinds only since they became known."""

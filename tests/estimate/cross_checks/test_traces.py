@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.estimate.checks import COMB, cumulants
+from photon_gpu.estimate.checks import COMB, cumulants, photon_peaks
+from photon_gpu.estimate.cross_checks.dead_zone import dead_zone
 from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
 from photon_gpu.estimate.cross_checks.lattice import comb
-from photon_gpu.estimate.cross_checks.noise_rank import missing_rank
+from photon_gpu.estimate.cross_checks.noise_rank import noise_rank
+from photon_gpu.estimate.cross_checks.photon_peaks import peak_distance
 from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stretched
 from photon_gpu.estimate.curve import UNKNOWN
 from photon_gpu.estimate.sample import draw
@@ -31,6 +33,9 @@ TRACES = {
     "equal means",
     "lattice",
     "spectrum",
+    "photon peaks",
+    "paired pixels",
+    "uneven levels",
 }
 
 
@@ -72,6 +77,10 @@ def test_no_raw_movie_has_a_trace(seed):
         ("bilinear shifts of a third", "quiet frames"),
         ("deinterlaced", "periodic variance"),
         ("z-score", "equal means"),
+        ("wavelets in two directions, weak", "paired pixels"),
+        ("wavelet in x, weak", "paired pixels"),
+        ("palette of 40", "uneven levels"),
+        ("components 30 %, more rest", "rank"),
     ],
 )
 def test_processed_data_is_refused_by_name(processing, name):
@@ -132,8 +141,8 @@ def test_frames_of_no_photon_or_few_pixels_repeat_by_chance():
 
 def test_patches_rebuilt_from_half_of_their_components_lack_the_other_half():
     frames = shot().frames[:, :32, :32]
-    assert missing_rank(windows_of(processed("patches 8, 50 %", frames, 0)), *line()) > 0.2
-    assert missing_rank(windows_of(frames), *line()) == 0
+    assert noise_rank(windows_of(processed("patches 8, 50 %", frames, 0)), *line()).missing > 0.2
+    assert noise_rank(windows_of(frames), *line()).missing == 0
 
 
 def test_pixels_of_even_light_have_means_that_differ_by_their_noise():
@@ -155,3 +164,73 @@ def test_frames_stretched_one_by_one_are_told_from_saturated_ones():
     stuck = shot().frames.copy()
     stuck[:, 0, 0], stuck[:, 0, 1] = 0, 65535
     assert not stretched(windows_of(stuck), 0, 65535)
+
+
+@pytest.mark.parametrize("processing", ["median of 3", "maximum of 2", "minimum of 2"])
+def test_a_gain_below_the_distance_of_photon_peaks_is_refused(processing):
+    rng = np.random.default_rng(0)
+    light = 1 + 9 * np.add.outer(np.arange(64), np.arange(64)) / 126
+    charge = 20 * rng.poisson(light, (120, 64, 64)) + 4 * rng.standard_normal((120, 64, 64)) + 100
+    frames = np.rint(charge).astype(np.uint16)
+    for movie, expected in ((frames, None), (processed(processing, frames, 0), "REFUSE")):
+        named = {f.name: f.severity for f in estimate_noise(movie).warnings}
+        assert named.get("photon peaks") == expected, named
+
+
+def test_photon_peaks_are_no_farther_apart_than_the_gain():
+    rng = np.random.default_rng(0)
+    pulses = 40.0 * rng.poisson(3.0, (64, 48, 48))
+    pulses += 8.0 * np.sqrt(pulses / 40.0) * rng.standard_normal(pulses.shape)  # pulses that differ by 20 %
+    frames = np.rint(pulses + 2 * rng.standard_normal(pulses.shape) + 100).astype(np.uint16)
+    distance = peak_distance(windows_of(frames), 41.6, survey(windows_of(frames)))
+    assert distance == pytest.approx(40, rel=0.03)
+    assert not list(photon_peaks(distance, 41.6, 0.5))
+
+
+def test_read_noise_and_converters_make_no_photon_peaks():
+    rng = np.random.default_rng(0)
+    light = 2.3 * rng.poisson(20.0, (64, 48, 48)) + 4 * rng.standard_normal((64, 48, 48)) + 100
+    frames = np.rint(light).astype(np.uint16)
+    levels = survey(windows_of(frames))
+    assert peak_distance(windows_of(frames), 2.3, levels) == 0
+    missed = np.where(frames % 16 == 3, frames + 1, frames)  # a converter that skips every 16th level
+    assert peak_distance(windows_of(missed), 2.3, survey(windows_of(missed))) == 0
+
+
+def test_a_window_that_starts_at_an_odd_frame_pairs_frames_as_the_movie_does():
+    frames = processed("wavelet in time", shot().frames, 0)
+    windows = windows_of(frames)
+    odd = [replace(w, start=w.start + 1, frames=w.frames[1:]) for w in windows]
+    for some in (windows, odd, windows[:2] + odd[2:]):
+        assert dead_zone(some, *line()) > 0.1
+
+
+def test_a_palette_is_told_from_photons_without_read_noise_and_from_even_rounding():
+    rng = np.random.default_rng(0)
+    counts = (20 * rng.poisson(5.0, (40, 32, 32)) + rng.integers(0, 2, (40, 32, 32))).astype(np.uint16)
+    even = (16 * (shot().frames // 16)).astype(np.uint16)
+    for frames, model in ((counts, (20.0, 0.0)), (even, line()), (shot().frames, line())):
+        assert survey(windows_of(frames)).coarse_share(*model) == 0
+    assert survey(windows_of(processed("palette of 40", shot().frames, 0))).coarse_share(*line()) > 0.01
+
+
+def active(seed, cells=30):
+    """Simulate sharp cells that are active everywhere in the image, and all the time."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :64]
+    rate = np.full((160, 64, 64), 6.0)
+    for _ in range(cells):
+        down, across, radius = *rng.uniform(4, 60, 2), rng.uniform(2, 4)
+        trace = np.zeros(160)
+        for start in rng.integers(0, 160, 6):
+            trace[start:] += np.exp(-np.arange(160 - start) / 6)
+        spot = 1 / (1 + np.exp(2 * (np.hypot(y - down, x - across) - radius)))
+        rate += (9 + 45 * trace)[:, None, None] * spot
+    value = 20 * rng.poisson(rate) + 100 + 8 * rng.standard_normal(rate.shape)
+    return np.rint(value).clip(0).astype(np.uint16)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_cells_that_are_active_everywhere_leave_no_trace_of_processing(seed):
+    estimate = estimate_noise(active(seed))
+    assert not TRACES & {finding.name for finding in estimate.warnings}, str(estimate)
