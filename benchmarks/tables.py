@@ -28,6 +28,7 @@ from benchmarks import (
     workers,
 )
 from benchmarks.arguments import parser_of
+from benchmarks.cases import NOISE
 from benchmarks.figures import draw_comparison, draw_scaling
 from benchmarks.results_csv import RESULTS, gathered, load, newest
 from photon_gpu.store.durable import replacing
@@ -142,11 +143,20 @@ def section(rows: Rows, case: str) -> str:
             *lines,
             "",
             f"Medians of interleaved runs on {hardware(chosen)}",
-            "All contenders use the same noise model. photon_gpu also chooses its settings and syncs its",
-            "files within the measured time. [All recordings, all contenders, and a",
-            "plot](docs/measured/comparison.md).",
+            textwrap.fill(
+                f"All contenders use the same noise model{model_of(case)}. photon_gpu also chooses its"
+                " settings and syncs its files within the measured time. [All recordings, all contenders,"
+                " and a plot](docs/measured/comparison.md).",
+                100,
+            ),
         ]
     )
+
+
+def model_of(case: str) -> str:
+    """The noise model of a recording; empty for simulated movies."""
+    noise = next((noise for name, noise in NOISE.items() if Path(name).stem == case), None)
+    return f" (gain {noise.gain:g}, offset {noise.offset:g})" if noise else ""
 
 
 def comparison(rows: Rows, case: str, ram: Rows) -> str:
