@@ -563,11 +563,16 @@ def movie_storage(
 ) -> Storage:
     """Return the files of a stored movie in either container.
 
-    A name that ends in ``.ome.zarr`` is that of the container ``ome-zarr``, unless a folder is there.
+    A name that ends in ``.ome.zarr`` is that of the container ``ome-zarr``, unless a folder is there. So is
+    the name of its array, ``movie.ome.zarr/0``, which other tools take.
     """
     storage = Storage.at(url, storage_options)
     if isinstance(url, Storage):
         return url
+    array = f"/{LEVEL}"
+    if storage.root.endswith(SUFFIX + array) and not storage.exists(ARRAY):
+        root = storage.root.removesuffix(array)
+        return _again(storage.fs, root, storage.write_options, storage.store)
     local_group = storage.local and all(
         Path(storage.root, name).is_file() for name in (GROUP_JSON, ARRAY_JSON)
     )

@@ -76,6 +76,13 @@ def test_viewers_list_the_levels_and_need_no_codec_for_them(url, capsys):
     assert [codec["name"] for codec in codecs] == ["bytes", "blosc"]
 
 
+def test_xarray_opens_level_0_without_the_others(url):
+    """Dimensions of a dataset have one size, and OME-Zarr asks for the same names in all levels."""
+    xarray = pytest.importorskip("xarray")
+    array = xarray.open_zarr(url, consolidated=False, drop_variables=["1", "2"])["0"]
+    assert (array.dims, array.shape) == (("t", "y", "x"), VALUES.shape)
+
+
 def test_the_first_pixel_of_a_level_lies_at_the_centre_of_what_it_averages(tmp_path):
     source = pg.open_source(VALUES)
     source.recording = source.recording.replace(pixel_size={"y": (0.5, "µm"), "x": (2.0, "µm")})

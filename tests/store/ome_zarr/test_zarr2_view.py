@@ -88,6 +88,13 @@ def test_xarray_zarrs_and_tensorstore_open_it(tmp_path):
         np.testing.assert_array_equal(zarr.open_group(url, mode="r")["0"][...], values)
 
 
+def test_the_name_of_its_array_opens_and_verifies_the_movie(url):
+    """Other tools take this name; to verify said that a sound movie had lost its metadata."""
+    np.testing.assert_array_equal(pg.open(f"{url}/0")[...], pg.open(url)[...])
+    assert pg.verify(f"{url}/0").ok and pg.repair(f"{url}/0").ok
+    assert not Path(url, "0", ".zarray").exists()
+
+
 def test_ome_zarr_models_accept_it(url):
     group = zarr.open_group(url, mode="r")
     assert isinstance(ome_zarr_models.open_ome_zarr(group), ome_zarr_models.v05.Image)
