@@ -80,6 +80,20 @@ def test_each_channel_is_a_layer_of_its_own(tmp_path, noise):
         np.testing.assert_array_equal(np.asarray(data[5, 1]), counts[5, 1, number])
 
 
+@pytest.mark.parametrize("name", ["m.zarr", "m.ome.zarr"])
+def test_napari_itself_opens_a_movie(tmp_path, name):
+    """Its model of a viewer; the window needs OpenGL, which Qt has not offscreen."""
+    components = pytest.importorskip("napari.components", reason="pip install 'photon-gpu[napari]'")
+    path = stored(tmp_path, layout="compact", name=name)
+    viewer = components.ViewerModel()
+    (layer,) = viewer.open(path, plugin="photon-gpu")
+    counts = pg.open(path).counts[...]
+    viewer.dims.set_current_step(0, 7)
+    np.testing.assert_array_equal(layer._slice.image.raw, counts[7])
+    assert layer.source.reader_plugin == "photon-gpu" and layer.axis_labels == ("t", "y", "x")
+    np.testing.assert_allclose(layer.scale, [1 / 30, 0.5, 0.25])
+
+
 def test_what_is_no_movie_is_left_to_others(tmp_path):
     (tmp_path / "other.zarr").mkdir()
     with pytest.raises(ValueError, match="No readers"):
