@@ -58,19 +58,15 @@ SLOW = (
 )
 
 
-# Every error of these tests is short, with paths of realistic length (tests/support/short_errors.py).
-SHORT_ERRORS = ("tests/sources/", "tests/store/", "tests/writer/")
-
 short_errors.watch()
 
 
 @pytest.fixture(autouse=True)
-def errors_are_short(request: pytest.FixtureRequest):
-    """Fail a test that made an error of more than 300 characters."""
+def errors_are_short():
+    """Fail a test that made an error of more than 300 characters (tests/support/short_errors.py)."""
     short_errors.TOO_LONG.clear()
     yield
-    if request.node.nodeid.startswith(SHORT_ERRORS):
-        assert not short_errors.TOO_LONG, "an error has more than 300 characters"
+    assert not short_errors.TOO_LONG, "an error has more than 300 characters"
 
 
 def pytest_report_header() -> str:
