@@ -26,9 +26,9 @@ import numpy as np
 from benchmarks.cases import corpus
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.store.durable import replacing
-from tests.support.held_out_processing import UNTUNED
-from tests.support.processing import SCALES, TUNED, processed
-from tests.support.simulated_recordings import Shot, patterned, raw
+from tests.support.noise.held_out_processing import UNTUNED
+from tests.support.noise.processing import SCALES, TUNED, processed
+from tests.support.noise.simulated_recordings import Shot, patterned, raw
 
 HEADER = (
     "group",

@@ -262,10 +262,10 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
 
 def soak(seconds: float, seed: int) -> dict[str, Any]:
     """Kill processes and let stores and spools fail; then search for every acknowledged frame."""
-    from tests.support.faulty_object_store import FaultyFileSystem
-    from tests.support.interrupted_recordings import frames as expected
-    from tests.support.interrupted_recordings import in_child
-    from tests.support.soak_recorder import record_badly
+    from tests.support.faults.faulty_object_store import FaultyFileSystem
+    from tests.support.faults.interrupted_recordings import frames as expected
+    from tests.support.faults.interrupted_recordings import in_child
+    from tests.support.faults.soak_recorder import record_badly
 
     chance, counts = (
         random.Random(seed),

@@ -1,8 +1,8 @@
 // CUDA kernels of values and codes: the functions of reference.py and cpu.py.
 // The files that continue this one (SOURCES in cuda_launch.py) are compiled with it as one source.
 //
-// Three compilers compile it: NVRTC (through CuPy), nvcc, and g++ behind tests/support/shim.h, which runs it
-// thread by thread where there is no GPU. Hence it has no toolkit includes, extern "C" kernels of one fixed
+// Three compilers compile it: NVRTC (through CuPy), nvcc, and g++ behind tests/support/cuda/shim.h, which runs
+// it thread by thread where there is no GPU. Hence it has no toolkit includes, extern "C" kernels of one fixed
 // block size, static shared memory, integers wherever something is decided, and no float arithmetic that a
 // compiler may contract or flush (CuPy compiles everything with -ftz=true).
 //

@@ -108,6 +108,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = terminalreporter.stats.get("passed", [])
     count = sum(report.nodeid.startswith(STAND_IN) for report in passed)
     if count:
-        from tests.support.cupy_standin import NOTICE
+        from tests.support.cuda.cupy_standin import NOTICE
 
         terminalreporter.write_line(f"{count} tests of the CUDA path passed. {NOTICE}")

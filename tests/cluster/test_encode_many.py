@@ -16,10 +16,10 @@ from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import BatchError, InvalidInputError, StoreExistsError
 from photon_gpu.store import manifest
 from tests.support import servers
-from tests.support.camera_model_movies import of
 from tests.support.cluster_settings import NOISE, SETTINGS, stored
-from tests.support.detector_models import resolved_photons
-from tests.support.killing_sources import Deadly
+from tests.support.faults.killing_sources import Deadly
+from tests.support.noise.camera_model_movies import of
+from tests.support.noise.detector_models import resolved_photons
 
 
 @pytest.mark.parametrize("on", ["cluster", "machine"])

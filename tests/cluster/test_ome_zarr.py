@@ -10,7 +10,7 @@ from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import BatchError
 from photon_gpu.store.ome_zarr import shards
 from tests.support.cluster_settings import SETTINGS, stored
-from tests.support.killing_sources import Deadly
+from tests.support.faults.killing_sources import Deadly
 
 OPTIONS = {**SETTINGS, "pyramid": 1}
 

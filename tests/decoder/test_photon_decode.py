@@ -15,8 +15,8 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.store.ome_zarr import shards
-from tests.support.forged_payloads import of_unknown_predictor
-from tests.support.golden_names import GOLDEN, LISTED
+from tests.support.stores.forged_payloads import of_unknown_predictor
+from tests.support.stores.golden_names import GOLDEN, LISTED
 
 FILE = Path(__file__).parents[2] / "decoder" / "photon_decode.py"
 MOST_LINES = 600

@@ -15,8 +15,8 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.dj import stores
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning, UnsupportedTypeError
-from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, check_rows, decoded, files, poisson
+from tests.support.dj.tables import declare
 
 SERVICES = ["file", "seaweed", "moto", "gcs"]
 COMPACT = RECORDING.replace("photon@", "photon_compact@")

@@ -23,7 +23,7 @@ from photon_gpu.store import manifest
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.storage import Storage
 from tests.support.concurrent_calls import at_once
-from tests.support.dj_tables import declare
+from tests.support.dj.tables import declare
 
 MODULE = sys.modules["photon_gpu.dj.collect"]  # the package's `collect` is the function
 CHUNK = blosc.compress(np.arange(100.0), blosc.Compressor.parse("zstd-1-shuffle"))

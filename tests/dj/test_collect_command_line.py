@@ -15,8 +15,8 @@ from photon_gpu.dj import collect
 from photon_gpu.dj.database_marks import MARK
 from photon_gpu.errors import InvalidInputError, StoreUnavailableError
 from tests.support import servers
-from tests.support.dj_movies import RECORDING, check_rows, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, check_rows, poisson
+from tests.support.dj.tables import declare
 
 PAGE = Path(__file__).parents[2] / "docs" / "datajoint_gc.md"
 A = poisson(1)[:20]

@@ -16,8 +16,8 @@ from photon_gpu.dj.references import ReferencesUnknownError, find_references
 from photon_gpu.dj.server_databases import every_database, identify
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from tests.support.dj_movies import RECORDING, check_rows, files, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, check_rows, files, poisson
+from tests.support.dj.tables import declare
 
 A = poisson(1)[:20]
 PATH = "lab/recording/recording_id=42/movie.zarr"

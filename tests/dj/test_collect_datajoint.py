@@ -6,8 +6,8 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.dj import collect
-from tests.support.dj_movies import RECORDING, files, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, files, poisson
+from tests.support.dj.tables import declare
 
 A = poisson(1)[:20]
 

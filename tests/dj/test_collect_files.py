@@ -10,8 +10,8 @@ import pytest
 from photon_gpu.dj import collect, record, recover
 from photon_gpu.dj.database_marks import MARK
 from photon_gpu.engine.codec import blosc
-from tests.support.dj_movies import RECORDING, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, poisson
+from tests.support.dj.tables import declare
 
 STRAYS = ["notes.txt", "7.0.0", "1.2.840.113", "12", "suite2p/ops.npy", "0.0.0.bak", ".nfs0001"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.support import servers
-from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, check_rows, decoded, files, poisson
+from tests.support.dj.tables import declare
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.dj_movies import RECORDING, files
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, files
+from tests.support.dj.tables import declare
 
 CORPUS = os.environ.get("PHOTON_GPU_CORPUS")
 NOISE = pg.NoiseModel(gain=100.0, offset=92.0)

@@ -10,11 +10,11 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from photon_gpu.dj import collect
-from tests.support.dj_movies import RECORDING, check_rows, poisson
-from tests.support.dj_programs import run
-from tests.support.dj_tables import declare
-from tests.support.earlier_release_locks import old_locks, watched
-from tests.support.faulty_disk import Failing
+from tests.support.dj.earlier_release_locks import old_locks, watched
+from tests.support.dj.movies import RECORDING, check_rows, poisson
+from tests.support.dj.programs import run
+from tests.support.dj.tables import declare
+from tests.support.faults.faulty_disk import Failing
 
 A, B = poisson(1)[:100], poisson(2)[:100]  # of one chunk: fewer calls
 
@@ -80,8 +80,8 @@ def test_a_disk_that_fails_at_any_call_of_a_collection(dj, schema, store):
 
 # The process connects anew in each of its children, one for each call at which one dies.
 DYING = """
-    from tests.support.earlier_release_locks import old_locks, watched
-    from tests.support.faulty_disk import Killing
+    from tests.support.dj.earlier_release_locks import old_locks, watched
+    from tests.support.faults.faulty_disk import Killing
     pg.encode(A, "memory://warm.zarr", noise=pg.NoiseModel())
     for at in range(1, 200):
         prepare(at)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import tifffile
 
-from tests.support.dj_movies import poisson
+from tests.support.dj.movies import poisson
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [DOCS / name for name in ("datajoint.md", "datajoint_gc.md", "datajoint_stores.md")]

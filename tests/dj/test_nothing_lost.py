@@ -12,9 +12,9 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.dj import collect, stores
 from tests.support import servers
-from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
-from tests.support.dj_programs import run, table_code
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, check_rows, decoded, files, poisson
+from tests.support.dj.programs import run, table_code
+from tests.support.dj.tables import declare
 from tests.support.servers import s3_spec
 
 SERVICES = ["file", "seaweed", "gcs"]

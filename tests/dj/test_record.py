@@ -27,9 +27,9 @@ from photon_gpu.errors import (
 )
 from photon_gpu.store.in_progress_marker import MARKER
 from photon_gpu.store.storage import Storage
-from tests.support.dj_movies import RECORDING, check_rows, files, poisson
-from tests.support.dj_programs import run, table_code
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, check_rows, files, poisson
+from tests.support.dj.programs import run, table_code
+from tests.support.dj.tables import declare
 
 A = poisson(1)
 KEY = {"recording_id": 1}

@@ -17,7 +17,7 @@ from photon_gpu.dj.references import (
     schema_tables,
     wait_for_writers,
 )
-from tests.support.dj_tables import declare
+from tests.support.dj.tables import declare
 
 PATH = "lab/recording/recording_id=42/movie.zarr"
 

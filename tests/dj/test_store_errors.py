@@ -8,8 +8,8 @@ import pytest
 
 from photon_gpu.dj import collect, record, recover, stores
 from photon_gpu.errors import StoreUnavailableError
-from tests.support.dj_movies import RECORDING, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, poisson
+from tests.support.dj.tables import declare
 from tests.support.servers import free_port, s3_spec
 
 A = poisson(1)[:20]

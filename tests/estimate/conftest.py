@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.censored_dark_fit import clipped_dark
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources.open import open_source
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 
 def recording(offset, *, read=16.0, lit=0.0, seed=0, gain=8.0, dtype="int32"):

@@ -3,7 +3,7 @@ import pytest
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 
 def inside(value, interval):

@@ -11,7 +11,7 @@ from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.sources.npy import NpzSource
 from photon_gpu.sources.simulated.movie import simulate
-from tests.support.detector_models import detect, scene, still
+from tests.support.noise.detector_models import detect, scene, still
 
 
 def named(estimate):

@@ -5,7 +5,7 @@ from scipy import ndimage
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.line_fit import LineFit, fit, nugget, overlap
-from tests.support.detector_models import cells_of, detect, scene, still
+from tests.support.noise.detector_models import cells_of, detect, scene, still
 
 
 def problem(frames, scheme="near"):

@@ -8,7 +8,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import NoiseContradictionError
 from photon_gpu.estimate.noise_check import check_noise, judge_noise
 from photon_gpu.sources.open import open_source
-from tests.support.camera_model_movies import CAMERAS, movie, of
+from tests.support.noise.camera_model_movies import CAMERAS, movie, of
 
 DOUBLED = ("sCMOS, 2.2 ADU/photon", "sCMOS, 12 bit", "CCD")  # by gain 1, offset 0
 

@@ -12,7 +12,7 @@ from photon_gpu.estimate.pixel_light import around, box, halves, pooled
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.estimate.second_differences import gather
 from photon_gpu.sources.open import open_source
-from tests.support.detector_models import detect, scene, still
+from tests.support.noise.detector_models import detect, scene, still
 
 DIM = {"gain": 8.0, "read": 24.0}  # 3 photons of read noise
 

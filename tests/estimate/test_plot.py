@@ -8,7 +8,7 @@ import pytest
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.plot import plot_estimate
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 
 def test_points_line_band_and_left_out_levels_are_drawn(movie, tmp_path):

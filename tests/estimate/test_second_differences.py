@@ -8,7 +8,7 @@ from photon_gpu.estimate.pixel_light import halves
 from photon_gpu.estimate.sample import draw
 from photon_gpu.estimate.second_differences import Reference
 from photon_gpu.sources.open import open_source
-from tests.support.detector_models import cells_of, detect, scene, still
+from tests.support.noise.detector_models import cells_of, detect, scene, still
 
 
 def mean(cells, form, weight=None):

@@ -4,7 +4,7 @@ import pytest
 from photon_gpu.estimate.sample import draw
 from photon_gpu.estimate.value_histogram import survey
 from photon_gpu.sources.open import open_source
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 
 def levels_of(frames):

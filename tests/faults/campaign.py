@@ -36,9 +36,9 @@ from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError, PhotonWarning
 from photon_gpu.reader.export import export
-from tests.support import dj_kill_campaign, hostile_input_counts
-from tests.support.forged_payloads import sealed
-from tests.support.interrupted_recordings import (
+from tests.support import hostile_input_counts
+from tests.support.dj import kill_campaign
+from tests.support.faults.interrupted_recordings import (
     NOISE,
     frames,
     in_child,
@@ -47,6 +47,7 @@ from tests.support.interrupted_recordings import (
     settings,
     told_until_end,
 )
+from tests.support.stores.forged_payloads import sealed
 
 COUNT, LAYOUTS = 6, ("plain", "compact", "lossless")
 BATCHES = [3, 1, 4, 2, 6, 5, 7, 3]
@@ -339,8 +340,8 @@ KILLS = {
     "interrupts": interrupts,
 }
 DATABASE_KILLS = {
-    "kills of collect": dj_kill_campaign.kill_collect,
-    "kills of record into a table": dj_kill_campaign.kill_record,
+    "kills of collect": kill_campaign.kill_collect,
+    "kills of record into a table": kill_campaign.kill_record,
 }
 KILLS.update(DATABASE_KILLS)
 
@@ -420,13 +421,13 @@ def main():
             command = [sys.executable, "-m", "tests.faults.campaign", *words]
             bounds = subprocess.run(command, env=environment).returncode
         seconds *= 7 / 8
-    if lacking := dj_kill_campaign.missing():
+    if lacking := kill_campaign.missing():
         names = [name for name in names if name not in DATABASE_KILLS]
         print(f"kills of collect and of record into a table: not tried, {lacking} missing", file=sys.stderr)
     try:
         failed = run(names, seconds, options.seed)
     finally:
-        dj_kill_campaign.stop()
+        kill_campaign.stop()
     print("\n".join(hostile_input_counts.lines()), flush=True)
     return int(bool(failed or bounds))
 

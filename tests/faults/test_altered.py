@@ -15,9 +15,9 @@ from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.live.spool import acknowledged_count
 from photon_gpu.live.spool.journal import scan, segments
 from photon_gpu.live.spool.spool import Spool, pending
-from tests.support.faulty_object_store import FaultyFileSystem
+from tests.support.faults.faulty_object_store import FaultyFileSystem
+from tests.support.faults.interrupted_recordings import CHUNK, SHAPE, frames, settings
 from tests.support.hostile_input_counts import counted
-from tests.support.interrupted_recordings import CHUNK, SHAPE, frames, settings
 
 APPENDED = 6  # one whole chunk, and half of one
 

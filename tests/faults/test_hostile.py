@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 import photon_gpu as pg
 from photon_gpu.errors import PhotonError
 from photon_gpu.store.claim import MARKER
+from tests.support.faults.interrupted_recordings import frames
+from tests.support.faults.interrupted_recordings import settings as recording
 from tests.support.hostile_input_counts import counted
-from tests.support.interrupted_recordings import frames
-from tests.support.interrupted_recordings import settings as recording
 
 CORPUS = Path(__file__).parent / "corpus"
 

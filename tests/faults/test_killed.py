@@ -14,9 +14,8 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool.spool import pending
-from tests.support.faulty_disk import Disk, Killing
-from tests.support.hostile_input_counts import counted
-from tests.support.interrupted_recordings import (
+from tests.support.faults.faulty_disk import Disk, Killing
+from tests.support.faults.interrupted_recordings import (
     check_prefix,
     frames,
     in_child,
@@ -25,6 +24,7 @@ from tests.support.interrupted_recordings import (
     told_until_end,
     whole_chunks_acknowledged,
 )
+from tests.support.hostile_input_counts import counted
 
 BATCHES = [1, 2, 3, 4, 4]
 FRAMES = sum(BATCHES)

@@ -16,8 +16,8 @@ from photon_gpu.live.spool.spool import pending
 from photon_gpu.live.state.retrying import error_text
 from tests.support import servers
 from tests.support.concurrent_calls import at_once
-from tests.support.faulty_network import KEY, SECRET, Proxy, options
-from tests.support.interrupted_recordings import check_prefix, frames, settings
+from tests.support.faults.faulty_network import KEY, SECRET, Proxy, options
+from tests.support.faults.interrupted_recordings import check_prefix, frames, settings
 
 pytest.importorskip("s3fs", reason="pip install 'photon-gpu[s3]'")
 

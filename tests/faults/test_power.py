@@ -15,9 +15,9 @@ from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import durable
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
-from tests.support.faulty_disk import Powered
-from tests.support.faulty_object_store import FaultyFileSystem
-from tests.support.interrupted_recordings import (
+from tests.support.faults.faulty_disk import Powered
+from tests.support.faults.faulty_object_store import FaultyFileSystem
+from tests.support.faults.interrupted_recordings import (
     check_prefix,
     frames,
     record,

@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, PhotonError, StoreNotFoundError
 from photon_gpu.live.spool.spool import pending
-from tests.support.faulty_disk import Failing
-from tests.support.faulty_object_store import ERRORS, Chance, FaultyFileSystem
-from tests.support.interrupted_recordings import SHAPE, frames, in_child
-from tests.support.interrupted_recordings import settings as recording
+from tests.support.faults.faulty_disk import Failing
+from tests.support.faults.faulty_object_store import ERRORS, Chance, FaultyFileSystem
+from tests.support.faults.interrupted_recordings import SHAPE, frames, in_child
+from tests.support.faults.interrupted_recordings import settings as recording
 
 
 def _serve(connection, folder, name, durability, with_spool):

@@ -24,9 +24,9 @@ from photon_gpu.errors import (
 from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import manifest
 from tests.support.concurrent_calls import at_once
-from tests.support.faulty_disk import Failing
-from tests.support.faulty_object_store import ERRORS, FAULTS, Chance, FaultyFileSystem, Script
-from tests.support.interrupted_recordings import (
+from tests.support.faults.faulty_disk import Failing
+from tests.support.faults.faulty_object_store import ERRORS, FAULTS, Chance, FaultyFileSystem, Script
+from tests.support.faults.interrupted_recordings import (
     CHUNK,
     SHAPE,
     check_prefix,

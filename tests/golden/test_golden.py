@@ -14,8 +14,8 @@ from photon_gpu.errors import PhotonWarning, UnsupportedVersionError
 from photon_gpu.kernels.zstd_huffman import cpu as huffman
 from photon_gpu.store import metadata
 from photon_gpu.store.check_without_manifest import proves_itself
-from tests.support.golden_names import GOLDEN, LISTED
-from tests.support.make_golden import CASES, make
+from tests.support.stores.golden_names import GOLDEN, LISTED
+from tests.support.stores.make_golden import CASES, make
 
 BACKENDS = ("numba", "numpy")
 

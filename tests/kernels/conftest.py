@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import cupy_standin as standin
-from tests.support.call_cuda_kernels import Device
+from tests.support.cuda import cupy_standin as standin
+from tests.support.cuda.call_kernels import Device
 
 ORDERS = 3 if not os.environ.get("PHOTON_GPU_HOST_SANITIZER") else 1
 

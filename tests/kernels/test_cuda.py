@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from photon_gpu.kernels import reference
-from tests.support import cupy_standin as standin
-from tests.support.call_cuda_kernels import Device, equal
-from tests.support.cuda_on_cpu import HostLaunchError, HostModule, host_module
-from tests.support.kernel_vectors import DTYPES, full_range, mixes, thresholds_for, weights_of
+from tests.support.cuda import cupy_standin as standin
+from tests.support.cuda.call_kernels import Device, equal
+from tests.support.cuda.kernel_vectors import DTYPES, full_range, mixes, thresholds_for, weights_of
+from tests.support.cuda.on_cpu import HostLaunchError, HostModule, host_module
 
 KERNELS = Path(reference.__file__).parent
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from photon_gpu.kernels import reference
-from tests.support.call_cuda_kernels import Device, equal
-from tests.support.kernel_vectors import (
+from tests.support.cuda.call_kernels import Device, equal
+from tests.support.cuda.kernel_vectors import (
     frames_with_levels,
     packed,
     residuals_to_pack,

@@ -17,7 +17,7 @@ from photon_gpu.engine.codec.predictors import MULTIPLICITY, mix, rates
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.kernels import cpu, reference
-from tests.support.kernel_vectors import weights_of
+from tests.support.cuda.kernel_vectors import weights_of
 
 TWINS = {"cpu": cpu}
 

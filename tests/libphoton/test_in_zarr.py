@@ -13,8 +13,8 @@ from photon_gpu.errors import BackendUnavailableError, CorruptDataError, Unsuppo
 from photon_gpu.plugins import libphoton, numcodecs_photon
 from photon_gpu.plugins.libphoton import VARIABLE
 from photon_gpu.plugins.numcodecs_photon import Photon
-from tests.support.forged_payloads import of_unknown_predictor, sealed
-from tests.support.golden_names import GOLDEN, LISTED
+from tests.support.stores.forged_payloads import of_unknown_predictor, sealed
+from tests.support.stores.golden_names import GOLDEN, LISTED
 
 COMPACT = [name for name in LISTED if name.startswith("compact")]
 

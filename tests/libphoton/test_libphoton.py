@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 import photon_gpu as pg
 from photon_gpu.cli.app import app
-from tests.support.forged_payloads import of_unknown_predictor
-from tests.support.golden_names import GOLDEN, LISTED
+from tests.support.stores.forged_payloads import of_unknown_predictor
+from tests.support.stores.golden_names import GOLDEN, LISTED
 
 # photon_decode takes the payload of one channel; the HDF5 filter reads the table of several.
 COMPACT = [name for name in LISTED if name.startswith("compact") and "-channels" not in name]

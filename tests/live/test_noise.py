@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.camera_model_movies import CAMERAS, movie, of
-from tests.support.killed_recordings import killed
+from tests.support.faults.killed_recordings import killed
+from tests.support.noise.camera_model_movies import CAMERAS, movie, of
 
 
 def begin(url, data, **options):

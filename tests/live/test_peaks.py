@@ -13,7 +13,7 @@ import tifffile
 
 import photon_gpu as pg
 from photon_gpu.live import WatchFeed, record
-from tests.support.detector_models import resolved_photons
+from tests.support.noise.detector_models import resolved_photons
 
 MOVIE = resolved_photons(0.3, 0.2, frames=24)
 NOISE = pg.NoiseModel(gain=100.0, offset=500.0, variance=400.0)

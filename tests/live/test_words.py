@@ -21,7 +21,7 @@ from photon_gpu.live.watch import WatchFeed
 from photon_gpu.recording import Document, Recording
 from photon_gpu.source_metadata_zip import unpack
 from photon_gpu.store.in_progress_marker import MARKER
-from tests.support.source_files import make_movie, write_scanimage
+from tests.support.sources.source_files import make_movie, write_scanimage
 
 MOVIE = make_movie((24, 8, 10), dtype="uint16")
 SETTINGS = {"layout": "lossless", "noise": pg.NoiseModel(), "check": False}

@@ -20,8 +20,8 @@ from photon_gpu.errors import (
 )
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.ledger import Ledger
-from tests.support import cupy_standin as standin
 from tests.support.concurrent_calls import at_once
+from tests.support.cuda import cupy_standin as standin
 from tests.support.waiting import wait_until
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)

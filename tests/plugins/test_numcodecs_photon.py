@@ -17,8 +17,8 @@ from photon_gpu.engine.codec.header import header_bytes, unpack
 from photon_gpu.engine.codec.predictors import NAMES
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedTypeError
 from photon_gpu.plugins.numcodecs_photon import Photon
-from tests.support.forged_payloads import sealed
-from tests.support.plugin_movies import CAMERA, movie
+from tests.support.stores.forged_payloads import sealed
+from tests.support.stores.plugin_movies import CAMERA, movie
 
 
 def test_zarr_open_reads_counts_in_a_process_that_does_not_import_photon_gpu(tmp_path):

@@ -15,7 +15,7 @@ from zarr.codecs import TransposeCodec, ZstdCodec
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.plugins.zarr3_photon import NAME, PhotonZarr3
-from tests.support.plugin_movies import CAMERA, movie
+from tests.support.stores.plugin_movies import CAMERA, movie
 
 
 def created(store, values, **options):

@@ -23,7 +23,7 @@ from photon_gpu.errors import (
 )
 from photon_gpu.reader.movie import Movie
 from tests.support.indices import as_numpy_does, indices
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)
 

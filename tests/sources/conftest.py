@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.support.source_files import WRITERS, make_movie, write_scanimage
+from tests.support.sources.source_files import WRITERS, make_movie, write_scanimage
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.open import open_source
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 
 def test_contiguous_native_frames_are_views(movie):

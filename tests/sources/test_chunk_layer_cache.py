@@ -15,7 +15,7 @@ from photon_gpu.sources.chunk_layer_cache import ChunkLayerCache
 from photon_gpu.sources.hdf5.reader import Hdf5Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.zarr import ZarrSource
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 
 class Counted:

@@ -9,8 +9,8 @@ import zarr
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.open import open_source
-from tests.support.microscope_files import write_ome_zarr
-from tests.support.source_files import make_movie
+from tests.support.sources.microscope_files import write_ome_zarr
+from tests.support.sources.source_files import make_movie
 
 
 @pytest.fixture

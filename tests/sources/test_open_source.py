@@ -21,7 +21,7 @@ import photon_gpu
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.file_types import FOREIGN
 from photon_gpu.sources.open import Source, open_source
-from tests.support.source_files import WRITERS, make_movie
+from tests.support.sources.source_files import WRITERS, make_movie
 
 
 def test_every_kind_gives_back_every_frame_in_native_order(write_source, tmp_path, movie):

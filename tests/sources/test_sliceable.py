@@ -11,7 +11,7 @@ import pytest
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.sliceable import SliceableSource
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 
 class Lazy:

@@ -18,7 +18,7 @@ from photon_gpu.errors import (
 )
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.zarr import refuse_photon_movie
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 
 def save(url, movie, **options):

@@ -11,9 +11,9 @@ from scipy import ndimage
 
 import photon_gpu as pg
 from photon_gpu.errors import BatchError, InvalidInputError, PhotonWarning
-from tests.support.detector_models import detect, still
-from tests.support.processing import processed
-from tests.support.simulated_recordings import raw
+from tests.support.noise.detector_models import detect, still
+from tests.support.noise.processing import processed
+from tests.support.noise.simulated_recordings import raw
 
 STATED = pg.NoiseModel(gain=8.0, offset=100.0, variance=36.0)
 

@@ -8,7 +8,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.writer import auto_noise
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 LIT = detect(still(frames=40, low=9, high=9))
 

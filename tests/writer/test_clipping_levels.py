@@ -8,8 +8,8 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.engine.codec.encoding import filter_config
-from tests.support import cupy_standin as standin
-from tests.support.gpu_movies import both, files
+from tests.support.cuda import cupy_standin as standin
+from tests.support.cuda.gpu_movies import both, files
 
 PMT = pg.NoiseModel(gain=100.0, offset=92.0, variance=9e4)
 QUIET = {"noise": PMT, "check": False, "trust_noise": True, "overwrite": True, "preset": "fast"}

@@ -31,7 +31,7 @@ from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import compression_tuning
 from photon_gpu.writer import encode as writer
-from tests.support.one_camera_movies import CAMERA, Endless, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, Endless, camera_movie
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_memory_does_not_grow_with_the_movie(layout, tmp_path):
     code = f"""
         import resource, sys
         import photon_gpu as pg
-        from tests.support.one_camera_movies import Endless, CAMERA
+        from tests.support.noise.one_camera_movies import Endless, CAMERA
         def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         pg.encode(Endless(400), {str(tmp_path)!r} + "/short", noise=CAMERA, layout={layout!r}, preset="fast",
                   budget_bytes=60 << 20)

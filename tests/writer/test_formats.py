@@ -11,14 +11,14 @@ from astropy.io import fits
 import photon_gpu as pg
 from photon_gpu.reader.export import export
 from photon_gpu.sources.open import open_source
-from tests.support.microscope_files import (
+from tests.support.sources.microscope_files import (
     write_nwb,
     write_ome_zarr,
     write_scanbox,
     write_suite2p,
     write_thorimage,
 )
-from tests.support.nd2_files import write_nd2
+from tests.support.sources.nd2_files import write_nd2
 
 GAIN, OFFSET = 20.0, 100.0
 

@@ -13,7 +13,7 @@ from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.header import number_field, unpack
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.claim import MARKER
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)
 

@@ -9,7 +9,7 @@ import photon_gpu as pg
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.writer.photon_peak_choice import chosen_peaks
-from tests.support.detector_models import resolved_photons
+from tests.support.noise.detector_models import resolved_photons
 
 
 def detector(read, gain=100.0, offset=500.0):

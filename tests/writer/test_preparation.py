@@ -12,7 +12,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.open import open_source
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.resume import Stored
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)
 SETTINGS = EncodeSettings(noise=CAMERA, layout="compact", preset="fast", chunk_frames=10, workers=1)

@@ -16,7 +16,7 @@ from photon_gpu.sources.tiff.reader import TiffSource
 from photon_gpu.store import source_metadata
 from photon_gpu.writer import source_deletion
 from photon_gpu.writer.source_deletion import KeptWords, account_tiff
-from tests.support.source_files import make_movie, write_scanimage, write_tiff
+from tests.support.sources.source_files import make_movie, write_scanimage, write_tiff
 
 MOVIE = make_movie((30, 32, 32), "uint16")
 
@@ -200,7 +200,7 @@ def test_links_are_refused(tmp_path):
 
 
 def test_one_file_of_a_movie_of_several_is_refused(tmp_path):
-    from tests.support.source_files import write_two_files
+    from tests.support.sources.source_files import write_two_files
 
     write_two_files(tmp_path, make_movie((7, 12, 10)))
     result = account_tiff(tmp_path / "a.ome.tif", KeptWords(documents_of(tmp_path / "a.ome.tif")))

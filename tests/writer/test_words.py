@@ -9,7 +9,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.source_metadata import NAME
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 MOVIE = make_movie((20, 8, 10), dtype="uint16")
 SETTINGS = {"layout": "lossless", "noise": pg.NoiseModel(), "check": False}

@@ -11,8 +11,8 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import manifest
-from tests.support.golden_names import GOLDEN
-from tests.support.stored_movies import LAYOUTS, NOISE, movie, without_manifest
+from tests.support.stores.golden_names import GOLDEN
+from tests.support.stores.stored_movies import LAYOUTS, NOISE, movie, without_manifest
 
 
 @pytest.fixture(params=LAYOUTS)

@@ -15,7 +15,7 @@ import photon_gpu as pg
 from photon_gpu.check.integrity.result import merge
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError
 from photon_gpu.store import manifest
-from tests.support.stored_movies import LAYOUTS, NOISE, movie, without_manifest
+from tests.support.stores.stored_movies import LAYOUTS, NOISE, movie, without_manifest
 
 
 @pytest.fixture(params=LAYOUTS)

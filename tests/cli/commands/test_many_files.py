@@ -15,7 +15,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.live.watch import WatchFeed
-from tests.support.source_files import write_two_files
+from tests.support.sources.source_files import write_two_files
 
 MODEL = ("--gain", "20", "--offset", "100")
 

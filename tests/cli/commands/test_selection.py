@@ -11,7 +11,7 @@ from photon_gpu.cli.options.source import FeedOptions, ReadOptions
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.record_feed import record
 from photon_gpu.live.watch import WatchFeed
-from tests.support.source_files import write_tiff
+from tests.support.sources.source_files import write_tiff
 
 PAGES = np.random.default_rng(0).poisson(20.0, (60, 24, 24)).astype("uint16")
 LOSSLESS = ("--layout", "lossless")

@@ -19,7 +19,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.writer.compression_tuning import _codes
-from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
+from tests.support.stores.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
 
 SHAPES = [
     (6, 5, 7),

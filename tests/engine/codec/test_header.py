@@ -11,7 +11,7 @@ import pytest
 from photon_gpu.engine.codec.header import DTYPES, Header, block_shape, number_field, unpack
 from photon_gpu.engine.codec.residual_bands import Places
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
-from tests.support.forged_payloads import of_unknown_predictor, sealed
+from tests.support.stores.forged_payloads import of_unknown_predictor, sealed
 
 HEADER = Header(
     predictor=3,

@@ -18,8 +18,8 @@ from photon_gpu.engine.codec.residual_bands import SEGMENT
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.errors import CorruptDataError, PhotonWarning
-from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
-from tests.support.golden_names import LISTED
+from tests.support.stores.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
+from tests.support.stores.golden_names import LISTED
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 COMPRESSOR = blosc.Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=4096)

@@ -24,8 +24,8 @@ from photon_gpu.errors import (
     CorruptDataError,
     InvalidInputError,
 )
-from tests.support import cupy_standin as standin
-from tests.support.gpu_movies import (
+from tests.support.cuda import cupy_standin as standin
+from tests.support.cuda.gpu_movies import (
     _AROUND,
     ALIGNED_BANDS,
     DTYPES,
@@ -542,7 +542,7 @@ def test_the_benchmark_calls_every_kernel_as_it_is_called(
 
     from benchmarks import gpu
     from photon_gpu.kernels import cuda_launch
-    from tests.support.cuda_on_cpu import host_module
+    from tests.support.cuda.on_cpu import host_module
 
     monkeypatch.setattr(gpu, "milliseconds", lambda _, work: (work(), 1.0)[1])
     rows = gpu.kernel_figures(cupy, 3, 40)

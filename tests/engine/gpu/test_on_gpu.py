@@ -15,7 +15,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.kernels import reference
 from photon_gpu.kernels.zstd_huffman import cpu
-from tests.support.gpu_movies import (
+from tests.support.cuda.gpu_movies import (
     ALIGNED_BANDS,
     NOISE,
     SORTED,
@@ -39,6 +39,7 @@ from tests.support.kernel_vectors import (
     thresholds_for,
     weights_of,
 )
+from tests.support.stores.huffman_bytes import BYTES, LENGTHS, LONG, in_blosc, made
 
 pytestmark = pytest.mark.gpu
 

@@ -26,8 +26,8 @@ from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import CorruptDataError, PhotonWarning
 from photon_gpu.store import manifest
-from tests.support.golden_names import GOLDEN
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
+from tests.support.stores.golden_names import GOLDEN
 
 RAW = {  # values that Blosc compresses, and values that it stores as they are
     "photons": camera_movie(25, 17, 23),

@@ -7,7 +7,7 @@ import pytest
 
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.second_differences import corners
-from tests.support.simulated_recordings import patterned
+from tests.support.noise.simulated_recordings import patterned
 
 
 @pytest.mark.parametrize("seed, pattern", [(14, "pixel"), (15, "row"), (16, "column"), (68, "scmos map")])

@@ -9,7 +9,7 @@ import numpy as np
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.checks import excess
 from photon_gpu.estimate.curve import UNKNOWN
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 
 def test_read_noise_cut_off_at_zero_is_no_photon_counter():

@@ -20,8 +20,8 @@ from photon_gpu.estimate.curve import UNKNOWN
 from photon_gpu.estimate.sample import draw
 from photon_gpu.estimate.value_histogram import survey
 from photon_gpu.sources.open import open_source
-from tests.support.processing import processed
-from tests.support.simulated_recordings import DETECTORS, raw
+from tests.support.noise.processing import processed
+from tests.support.noise.simulated_recordings import DETECTORS, raw
 
 TRACES = {
     "skewness",

@@ -31,6 +31,7 @@ from tests.support.kernel_vectors import (
     thresholds_for,
     weights_of,
 )
+from tests.support.cuda.on_cpu import host_module
 
 CODES: tuple[str, ...] = ("uint8", "uint16", "uint32")
 OUTPUTS: tuple[str, ...] = ("uint8", "int16", "float32", "float64")

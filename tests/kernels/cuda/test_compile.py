@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cuda_on_cpu import host_module
+from tests.support.cuda.on_cpu import host_module
 
 KERNELS = Path(__file__).parents[3] / "kernels"
 SOURCES = (

@@ -1,4 +1,4 @@
-"""Some of the planted bugs, in the ordinary run; ``python -m tests.support.cuda_mutants`` has them all."""
+"""Some of the planted bugs, in the ordinary run; ``python -m tests.support.cuda.mutants`` has them all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from tests.support.cuda_mutants import MUTANTS, ROOT
+from tests.support.cuda.mutants import MUTANTS, ROOT
 
 
 def test_every_mutant_applies_at_one_place() -> None:
@@ -21,7 +21,7 @@ def test_every_mutant_applies_at_one_place() -> None:
 
 
 def test_some_mutants_of_every_kind_die() -> None:
-    command = [sys.executable, "-m", "tests.support.cuda_mutants", "--quick"]
+    command = [sys.executable, "-m", "tests.support.cuda.mutants", "--quick"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     chosen = [mutant for mutant in MUTANTS if mutant.quick]
     assert len({mutant.file for mutant in chosen}) >= 3

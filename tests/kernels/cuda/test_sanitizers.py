@@ -89,7 +89,7 @@ def test_every_kernel_is_clean(sanitizer: str) -> None:
 def test_the_sanitizers_see(sanitizer: str, broken: str, message: str) -> None:
     """Planted faults for each sanitizer: past global and shared memory, races within and between blocks."""
     program = (
-        "import ctypes, numpy as np; from tests.support.cuda_on_cpu import HostModule\n"
+        "import ctypes, numpy as np; from tests.support.cuda.on_cpu import HostModule\n"
         "memory = ctypes.CDLL(None).malloc; memory.restype = ctypes.c_void_p; at = memory(1024)\n"
         'kernel = \'#define THREADS 256\\nextern "C" __global__ void __launch_bounds__(256, 1) '
         "k(int* out) { %s }'\n"

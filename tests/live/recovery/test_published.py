@@ -15,8 +15,8 @@ from photon_gpu.live.recovery.published import discard_unpublished
 from photon_gpu.store import metadata
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
-from tests.support.faulty_object_store import FaultyFileSystem, Script
-from tests.support.interrupted_recordings import CHUNK, check_prefix, frames, settings
+from tests.support.faults.faulty_object_store import FaultyFileSystem, Script
+from tests.support.faults.interrupted_recordings import CHUNK, check_prefix, frames, settings
 from tests.support.waiting import wait_until
 
 

@@ -29,7 +29,7 @@ from photon_gpu.recording import Document, Recording
 from photon_gpu.store import durable, manifest
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.storage import Storage
-from tests.support.killed_recordings import COUNTER, MOVIE, killed
+from tests.support.faults.killed_recordings import COUNTER, MOVIE, killed
 from tests.support.waiting import wait_until
 
 

@@ -9,7 +9,7 @@ from photon_gpu.live.recovery.published import describe
 from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.store import manifest
 from photon_gpu.store.storage import Storage
-from tests.support.interrupted_recordings import CHUNK, NOISE, frames
+from tests.support.faults.interrupted_recordings import CHUNK, NOISE, frames
 
 LENGTH = 2 * CHUNK + 2
 

@@ -14,7 +14,7 @@ from photon_gpu.reader.exporters.tiff_pages import write_pages
 from photon_gpu.recording import Recording
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.tiff.metadata_tags import Tags
-from tests.support.source_files import make_movie, write_scanimage
+from tests.support.sources.source_files import make_movie, write_scanimage
 
 MOVIE = make_movie((24, 8, 10), dtype="uint16")
 FIVE = MOVIE.reshape(6, 2, 2, 8, 10)

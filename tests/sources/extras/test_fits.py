@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.open import open_source
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "uint8", "float32"])

@@ -10,8 +10,8 @@ import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.open import open_source
-from tests.support.nd2_files import write_nd2
-from tests.support.source_files import make_movie
+from tests.support.sources.nd2_files import write_nd2
+from tests.support.sources.source_files import make_movie
 
 
 def test_channels_over_time_are_read_with_their_metadata(tmp_path):

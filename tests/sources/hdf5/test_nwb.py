@@ -13,8 +13,8 @@ import tifffile
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError
 from photon_gpu.sources.hdf5.recording import CONTENT
 from photon_gpu.sources.open import open_source
-from tests.support.microscope_files import write_nwb
-from tests.support.source_files import make_movie
+from tests.support.sources.microscope_files import write_nwb
+from tests.support.sources.source_files import make_movie
 
 
 def test_a_single_series_is_the_movie(tmp_path, movie):

@@ -15,7 +15,7 @@ import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.open import open_source
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 
 @pytest.fixture

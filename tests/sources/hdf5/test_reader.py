@@ -14,7 +14,7 @@ import pytest
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
 from photon_gpu.sources.hdf5.reader import Hdf5Source
 from photon_gpu.sources.open import open_source
-from tests.support.source_files import make_movie
+from tests.support.sources.source_files import make_movie
 
 
 @pytest.fixture

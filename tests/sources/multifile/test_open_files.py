@@ -13,7 +13,7 @@ import tifffile
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.tiff.rawfile import _opened
-from tests.support.source_files import make_movie, write_scanimage
+from tests.support.sources.source_files import make_movie, write_scanimage
 
 BRUKER = "run_Cycle00001_Ch{c}_{t:06d}.ome.tif"
 

@@ -9,8 +9,8 @@ import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.open import is_container, open_source
-from tests.support.microscope_files import write_suite2p, write_thorimage
-from tests.support.source_files import make_movie
+from tests.support.sources.microscope_files import write_suite2p, write_thorimage
+from tests.support.sources.source_files import make_movie
 
 
 @pytest.mark.parametrize("suffix", [".raw", ".bin", ".dat"])

@@ -11,7 +11,7 @@ import scipy.io
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.open import open_source
-from tests.support.microscope_files import SCANBOX_LINE_RATE, write_scanbox
+from tests.support.sources.microscope_files import SCANBOX_LINE_RATE, write_scanbox
 
 
 def photons(frames=40, channels=1, seed=0):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.sources.tiff.page_chain import read_whole_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
-from tests.support.source_files import make_movie, write_scanimage, write_tiff
+from tests.support.sources.source_files import make_movie, write_scanimage, write_tiff
 
 
 def walk(path):

@@ -14,7 +14,7 @@ from photon_gpu.sources.open import open_source
 from photon_gpu.sources.tiff.page_plan import lead_axes, plan_movie
 from photon_gpu.sources.tiff.reader import TiffSource
 from photon_gpu.sources.tiff.scanimage_interleaving import scanimage_channels
-from tests.support.source_files import OME, make_movie, write_tiff, write_two_files
+from tests.support.sources.source_files import OME, make_movie, write_tiff, write_two_files
 
 
 @pytest.mark.parametrize(

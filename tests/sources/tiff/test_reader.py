@@ -12,7 +12,7 @@ import tifffile
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.tiff.reader import TiffSource
-from tests.support.source_files import make_movie, write_scanimage, write_tiff
+from tests.support.sources.source_files import make_movie, write_scanimage, write_tiff
 
 LAYOUTS = {
     "shaped": {},

@@ -13,7 +13,7 @@ from photon_gpu.recording import Recording
 from photon_gpu.sources.tiff.metadata_tags import Tags, from_documents, read_tags, to_documents
 from photon_gpu.sources.tiff.page_chain import read_whole_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
-from tests.support.source_files import make_movie, write_tiff
+from tests.support.sources.source_files import make_movie, write_tiff
 
 MOVIE = make_movie((12, 8, 10), dtype="uint16")
 

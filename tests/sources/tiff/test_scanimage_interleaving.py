@@ -9,7 +9,7 @@ import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.open import open_source
-from tests.support.source_files import make_movie, write_scanimage
+from tests.support.sources.source_files import make_movie, write_scanimage
 
 FAST = "SI.hFastZ.enable = true\nSI.hStackManager.enable = true\nSI.hStackManager.numSlices = 3\n"
 FLYBACK = f"{FAST}SI.hFastZ.numDiscardFlybackFrames = 1\n"

@@ -21,7 +21,7 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.writer import ome_zarr_axes_and_shards as writer
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(45, 17, 22)
 OPTIONS = {"noise": CAMERA, "chunk_frames": 10, "preset": "fast"}

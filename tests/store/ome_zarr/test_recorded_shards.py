@@ -14,7 +14,7 @@ import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 from tests.support.waiting import wait_until
 
 VALUES = camera_movie(75, 17, 23)

@@ -20,7 +20,7 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
 from photon_gpu.writer import scheduler
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(75, 17, 23)
 SHARD_BYTES = 3 * 10 * 17 * 23 * 2  # three chunks

@@ -28,7 +28,7 @@ from photon_gpu.recording import Recording
 from photon_gpu.store.ome_zarr import shards
 from photon_gpu.store.ome_zarr.metadata import group_json, ome_axes
 from photon_gpu.store.ome_zarr.zarr2_view import OmeZarrStorage
-from tests.support.one_camera_movies import CAMERA, camera_movie
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(75, 17, 23)
 OPTIONS = {"noise": CAMERA, "chunk_frames": 10, "preset": "fast"}

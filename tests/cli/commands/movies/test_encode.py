@@ -13,8 +13,8 @@ import zarr
 
 import photon_gpu as pg
 from tests.support.folder_contents import tree
-from tests.support.processing import processed
-from tests.support.simulated_recordings import raw
+from tests.support.noise.processing import processed
+from tests.support.noise.simulated_recordings import raw
 
 
 def test_a_tiff_goes_in_and_its_counts_come_back(cli, counts, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.detector_models import detect
+from tests.support.noise.detector_models import detect
 
 GAIN = ("--gain", 100, "--offset", 90, "--variance", 900)
 QUICK = (*GAIN, "--redraws", 4)

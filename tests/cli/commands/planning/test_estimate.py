@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate import NoiseEstimate
-from tests.support.detector_models import detect, still
+from tests.support.noise.detector_models import detect, still
 
 
 @pytest.fixture

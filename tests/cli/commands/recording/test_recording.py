@@ -21,7 +21,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.live import WatchFeed, record
 from photon_gpu.live.feeds import GrowingFile, RawFeed
 from photon_gpu.live.spool.spool import pending
-from tests.support.source_files import make_movie, write_scanimage, write_two_files
+from tests.support.sources.source_files import make_movie, write_scanimage, write_two_files
 
 
 @pytest.fixture

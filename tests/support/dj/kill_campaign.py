@@ -18,7 +18,7 @@ import numpy as np
 import photon_gpu as pg
 from photon_gpu.store.in_progress_marker import MARKER
 from tests.support import servers
-from tests.support.interrupted_recordings import (
+from tests.support.faults.interrupted_recordings import (
     NOISE,
     check_prefix,
     frames,

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.support.cuda_on_cpu import HostModule, host_module
+from tests.support.cuda.on_cpu import HostModule, host_module
 
 NOTICE = "No GPU code was run: kernels compiled by g++, CuPy replaced by a strict stand-in."
 _GARBAGE, _FREED, _PENDING = 0xA5, 0xDD, 0x5A

@@ -1,6 +1,6 @@
 """Plant bugs in the CUDA source, its launcher and the GPU pipeline; report which test finds each.
 
-``python -m tests.support.cuda_mutants`` plants all of them beside a control without a bug, ``--quick`` some,
+``python -m tests.support.cuda.mutants`` plants all of them beside a control without a bug, ``--quick`` some,
 ``--only WORD`` and ``--file WORD`` those whose name or file has the word. The exit code is 0 only if the
 control passes and a test finds every bug. No GPU code is run.
 """
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CU, PC, RC = "kernels/quantize.cu", "kernels/predictors.cu", "kernels/residuals.cu"
 HC, HUFFMAN = "kernels/zstd_huffman.cu", "kernels/zstd_huffman/cuda.py"
 DC, CRC = "kernels/zstd_huffman_decode.cu", "kernels/crc32.cu"

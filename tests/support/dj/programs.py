@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 from tests.support import servers
-from tests.support.dj_movies import RECORDING
+from tests.support.dj.movies import RECORDING
 
 
 def run(database, spec, code, **more):

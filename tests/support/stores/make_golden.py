@@ -1,4 +1,4 @@
-"""Make the golden stores that do not exist yet: ``python -m tests.support.make_golden``.
+"""Make the golden stores that do not exist yet: ``python -m tests.support.stores.make_golden``.
 
 It replaces none. Each folder holds what this release wrote (``store/``), what went in (``input.npy``), and
 what came out again (``counts.npy``, ``stabilized.npy``). Later releases must read the same out of it.
@@ -18,7 +18,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.open import open_source
-from tests.support.golden_names import GOLDEN
+from tests.support.stores.golden_names import GOLDEN
 
 CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)
 PMT = pg.NoiseModel(gain=100.0, offset=92.0)

@@ -22,7 +22,7 @@ CHUNK = 4
 numcodecs.blosc.use_threads = False
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["pytest", "tests.support.interrupted_recordings", "tests.support.faulty_disk"]
+    ["pytest", "tests.support.faults.interrupted_recordings", "tests.support.faults.faulty_disk"]
 )
 
 

@@ -2,8 +2,8 @@
 
 Each function takes frames (T, H, W) as floats and a generator, and returns frames. ``SCALES`` has the factor
 by which a processing multiplies the gain that is right for its output: NaN where none is right, 1 if left
-out. Limits of the estimator were set on these kinds. ``tests.support.held_out_processing`` has others that no
-limit was set on.
+out. Limits of the estimator were set on these kinds. ``tests.support.noise.held_out_processing`` has others
+that no limit was set on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage, signal
 
-from tests.support import held_out_processing
+from tests.support.noise import held_out_processing
 
 Processing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import photon_gpu as pg
-from tests.support.faulty_disk import Failing
-from tests.support.faulty_object_store import ERRORS, Chance, FaultyFileSystem
-from tests.support.interrupted_recordings import frames, settings
+from tests.support.faults.faulty_disk import Failing
+from tests.support.faults.faulty_object_store import ERRORS, Chance, FaultyFileSystem
+from tests.support.faults.interrupted_recordings import frames, settings
 
 
 def record_badly(connection, folder, name, spool, seed):

@@ -1,7 +1,7 @@
 """More processing, written before limits of the estimator were last changed; 40 kinds stayed out of that.
 
-The functions are those of ``tests.support.processing``: frames (T, H, W) as floats and a generator go in,
-frames come out.
+The functions are those of ``tests.support.noise.processing``: frames (T, H, W) as floats and a generator go
+in, frames come out.
 """
 
 from __future__ import annotations
@@ -477,4 +477,4 @@ SCALES: dict[str, float] = {
     "8 bit, dithered": 1 / 8,
     "weighted pairs": 0.58,
 }
-"""Factors of the gain, as in ``tests.support.processing``."""
+"""Factors of the gain, as in ``tests.support.noise.processing``."""

@@ -1,0 +1,1 @@
+"""Tables of movies, programs that insert into them, and a campaign of kills."""

@@ -1,0 +1,1 @@
+"""Simulated detectors, scenes and processing, for the noise estimate."""

@@ -1,0 +1,1 @@
+"""Stored movies and chunks: golden, of every layout, and forged."""
