@@ -1,1 +1,1 @@
-"""Measurements: each module is a command, ``python -m benchmarks.NAME``."""
+"""Measurements: each module of this folder is a command, ``python -m benchmarks.NAME``."""

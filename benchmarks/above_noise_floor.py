@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.cases import Case, main_case, simulated
-from benchmarks.results_csv import RESULTS, path_of, save
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.cases import Case, main_case, simulated
+from benchmarks.support.results_csv import RESULTS, path_of, save
 from photon_gpu.encode_settings import PRESETS
 
 COLUMNS = ("date", "machine", "movie", "shape", *PRESETS)

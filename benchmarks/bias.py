@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from benchmarks.arguments import parser_of
+from benchmarks.support.arguments import parser_of
 from photon_gpu.engine.model.code_table import PHASES, CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.store.durable import replacing

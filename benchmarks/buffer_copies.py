@@ -22,10 +22,10 @@ import numpy as np
 import zarr
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
 from benchmarks.compare import sized
-from benchmarks.interleaved_timing import interleaved
-from benchmarks.results_csv import RESULTS, path_of, save
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import interleaved
+from benchmarks.support.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources

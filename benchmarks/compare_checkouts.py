@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.arguments import parser_of
-from benchmarks.cases import Case, main_case
 from benchmarks.compare import RAM, cases
 from benchmarks.contenders.ours import Ours, contenders
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.cases import Case, main_case
 
 ROOT = Path(__file__).parent.parent
 ACTIONS = ("encode", "decode", "frame", "region")
@@ -32,7 +32,7 @@ Figures = dict[str, dict[str, float]]  # by row; of each action the seconds, "en
 def turn(checkout: Path, movie: Path, case: Case, rows: str, repeats: int, folder: str) -> Figures:
     """Encode and read a movie with one checkout in a fresh process."""
     model = json.dumps({name: getattr(case.noise, name) for name in ("gain", "offset", "variance")})
-    program = ROOT / "benchmarks" / "time_one_checkout.py"
+    program = ROOT / "benchmarks" / "support" / "time_one_checkout.py"
     command = [sys.executable, program, checkout, movie, model, rows, str(repeats), folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases import NOISE
-from benchmarks.interleaved_timing import interleaved, machine
+from benchmarks.support.cases import NOISE
+from benchmarks.support.interleaved_timing import interleaved, machine
 from tests.support import servers
 
 DEFINITION = "recording_id : int32\n---\nmovie : <photon@imaging>"

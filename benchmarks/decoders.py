@@ -26,8 +26,8 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import Others, Timing, machine
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import Others, Timing, machine
 from decoder import photon_decode
 from photon_gpu.encode_settings import PRESETS
 from photon_gpu.plugins import engine_payloads

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import photon_gpu as pg
-from benchmarks.cases import corpus, main_case
 from benchmarks.contenders import engine_contenders
 from benchmarks.contenders.anscombe_transform import AnscombeTransform
 from benchmarks.contenders.ours import Ours
-from benchmarks.interleaved_timing import interleaved, machine
+from benchmarks.support.cases import corpus, main_case
+from benchmarks.support.interleaved_timing import interleaved, machine
 from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.dequantize import pairs
 from photon_gpu.engine.codec.predictors import mix, rates

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import corpus
+from benchmarks.support.cases import corpus
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.store.durable import replacing
 from tests.support.noise.held_out_processing import UNTUNED

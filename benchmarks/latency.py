@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
 from benchmarks.compare import sized
 from benchmarks.contenders.s3_folder import Bucket
-from benchmarks.interleaved_timing import machine
-from benchmarks.results_csv import RESULTS, path_of, save
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import machine
+from benchmarks.support.results_csv import RESULTS, path_of, save
 
 SETTINGS = (
     ("compact", "fast"),

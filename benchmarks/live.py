@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import machine
-from benchmarks.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import machine
+from benchmarks.support.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
 from photon_gpu.store.durable import replacing
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import machine
 from benchmarks.memory import NOISE, Shifted
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import machine
 from benchmarks.workers import SHM, Bare
 
 

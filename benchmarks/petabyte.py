@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import machine
 from benchmarks.memory import NOISE, Shifted
-from benchmarks.results_csv import RESULTS, path_of, save
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import machine
+from benchmarks.support.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.tools.cost import load_prices
 

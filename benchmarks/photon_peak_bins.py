@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
 from benchmarks.bias import Detector, distribution
+from benchmarks.support.arguments import parser_of
 from photon_gpu.encode_settings import PRESETS
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
-from benchmarks.cases import Case, corpus, simulated
 from benchmarks.contenders import anscombe_transform, bounded_contenders
+from benchmarks.support.cases import Case, corpus, simulated
 from photon_gpu.engine.model.noise import noise_floor_bits
 from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing

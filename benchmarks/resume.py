@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import machine
 from benchmarks.live import FRAME_BYTES, made
-from benchmarks.recorders import CHUNK, NOISE, SHAPE, worst_error
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import machine
+from benchmarks.support.recorders import CHUNK, NOISE, SHAPE, worst_error
 from photon_gpu.sources.base import Source
 from photon_gpu.store.durable import replacing
 

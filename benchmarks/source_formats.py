@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import machine
 from benchmarks.memory import NOISE, Shifted
-from benchmarks.results_csv import RESULTS, path_of, save
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import machine
+from benchmarks.support.results_csv import RESULTS, path_of, save
 
 COLUMNS = (
     "date",

@@ -28,9 +28,9 @@ import psutil
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import Others, Timing, interleaved, machine
 from benchmarks.memory import NOISE, Shifted
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import Others, Timing, interleaved, machine
 
 try:
     import torch

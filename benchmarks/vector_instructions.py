@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arguments import parser_of
-from benchmarks.results_csv import RESULTS, path_of, save
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.codec.predictors import mix
 from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
 

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import interleaved, machine
 from benchmarks.memory import NOISE, Shifted
-from benchmarks.results_csv import RESULTS, path_of, save
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import interleaved, machine
+from benchmarks.support.results_csv import RESULTS, path_of, save
 from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding

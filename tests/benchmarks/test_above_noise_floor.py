@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import photon_gpu as pg
-from benchmarks import above_noise_floor, results_csv
+from benchmarks import above_noise_floor
 from benchmarks.above_noise_floor import page
-from benchmarks.cases import simulated
+from benchmarks.support import results_csv
+from benchmarks.support.cases import simulated
 from photon_gpu.engine.model.noise import noise_floor_bits
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare, results_csv
+from benchmarks import compare
 from benchmarks.contenders import every_contender
 from benchmarks.contenders.generated_movie import Made
 from benchmarks.contenders.s3_folder import Bucket
 from benchmarks.contenders.zstd import Zstandard
+from benchmarks.support import results_csv
 from tests.support import servers
 
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from benchmarks import compare_checkouts
-from benchmarks.cases import simulated
+from benchmarks.support.cases import simulated
 
 
 def test_each_checkout_runs_its_own_code(monkeypatch, capsys, tmp_path):

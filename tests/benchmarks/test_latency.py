@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from benchmarks import latency, results_csv
+from benchmarks import latency
+from benchmarks.support import results_csv
 
 
 def test_every_layout_is_timed_from_files_and_from_s3(tmp_path):

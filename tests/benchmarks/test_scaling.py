@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import results_csv, scaling
+from benchmarks import scaling
 from benchmarks.memory import Shifted
+from benchmarks.support import results_csv
 
 
 def rows(values, power, **more):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks import results_csv, source_formats, tables
+from benchmarks import source_formats, tables
+from benchmarks.support import results_csv
 
 
 def test_every_kind_is_measured_and_has_a_line_in_the_table(tmp_path, monkeypatch):

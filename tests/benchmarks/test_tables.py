@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from benchmarks import compare, latency, petabyte, results_csv, scaling, tables, workers
+from benchmarks import compare, latency, petabyte, scaling, tables, workers
+from benchmarks.support import results_csv
 
 PAGES = ("comparison", "s3", "sizes", "latency", "workers", "scaling", "petabyte", "gpu")
 """Pages of docs/measured/ whose figures lie under benchmarks/results/."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import results_csv, workers
+from benchmarks import workers
+from benchmarks.support import results_csv
 
 pytest.importorskip("distributed", reason="pip install 'photon-gpu[dask]'")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import results_csv
+from benchmarks.support import results_csv
 
 COLUMNS = ("date", "machine", "case", "seconds")
 

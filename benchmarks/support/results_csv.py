@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interleaved_timing import machine
+from benchmarks.support.interleaved_timing import machine
 from photon_gpu.store.durable import replacing
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def path_of(name: str, folder: Path = RESULTS) -> Path:

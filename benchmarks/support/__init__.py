@@ -1,0 +1,1 @@
+"""What several measurements share; the other modules of benchmarks are commands."""
