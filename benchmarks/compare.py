@@ -27,12 +27,12 @@ import numpy as np
 
 import photon_gpu as pg
 from benchmarks.contenders import every_contender
-from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.generated_movie import Made, spans
-from benchmarks.contenders.s3_folder import Bucket
+from benchmarks.contenders.bases.contender import CHUNK_FRAMES, Contender
 from benchmarks.support.arguments import parser_of
 from benchmarks.support.cases import Case, corpus, simulated
+from benchmarks.support.generated_movie import Made, spans
 from benchmarks.support.results_csv import RESULTS, path_of, save
+from benchmarks.support.s3_folder import Bucket
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 
 LIGHT = (0.5, 2.0, 10.0, 50.0)

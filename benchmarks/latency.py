@@ -22,10 +22,10 @@ import numpy as np
 
 import photon_gpu as pg
 from benchmarks.compare import sized
-from benchmarks.contenders.s3_folder import Bucket
 from benchmarks.support.arguments import parser_of
 from benchmarks.support.interleaved_timing import machine
 from benchmarks.support.results_csv import RESULTS, path_of, save
+from benchmarks.support.s3_folder import Bucket
 
 SETTINGS = (
     ("compact", "fast"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from benchmarks.contenders.base import Contender
-from benchmarks.contenders.base_error_bounded import Bounded
+from benchmarks.contenders.bases.contender import Contender
+from benchmarks.contenders.bases.error_bounded import Bounded
 
 MODULES = (
     "ours",

@@ -13,9 +13,9 @@ import zarr
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import Contender
-from benchmarks.contenders.generated_movie import Made, spans
+from benchmarks.contenders.bases.contender import Contender
 from benchmarks.contenders.zarr_blosc import ZarrReader
+from benchmarks.support.generated_movie import Made, spans
 
 
 class AnscombeTransform(ZarrReader):

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.base_file_per_chunk import CORES, from_codes, to_codes
-from benchmarks.contenders.s3_folder import Bucket
+from benchmarks.contenders.bases.contender import CHUNK_FRAMES, Contender
+from benchmarks.contenders.bases.file_per_chunk import CORES, from_codes, to_codes
+from benchmarks.support.s3_folder import Bucket
 
 
 class Blosc2(Contender):

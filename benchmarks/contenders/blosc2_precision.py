@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders.base_error_bounded import Bounded, Stored
+from benchmarks.contenders.bases.error_bounded import Bounded, Stored
 
 
 class Precision(Bounded):

@@ -7,8 +7,8 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders.base import Contender
-from benchmarks.contenders.base_file_per_chunk import Frames
+from benchmarks.contenders.bases.contender import Contender
+from benchmarks.contenders.bases.file_per_chunk import Frames
 
 _lock = threading.Lock()
 _ready = False

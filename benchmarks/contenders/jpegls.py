@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders import base_file_per_chunk
-from benchmarks.contenders.base import Contender
-from benchmarks.contenders.base_error_bounded import Bounded, Frames, Stored
+from benchmarks.contenders.bases import file_per_chunk
+from benchmarks.contenders.bases.contender import Contender
+from benchmarks.contenders.bases.error_bounded import Bounded, Frames, Stored
 
 _GRID = 1 / 12
 
@@ -41,7 +41,7 @@ class Near(Bounded):
         return Stored(sum(map(len, packed)), (opened + low) * np.float32(_GRID))
 
 
-class Raw(base_file_per_chunk.Frames):
+class Raw(file_per_chunk.Frames):
     name = "JPEG-LS, raw (imagecodecs)"
     lossless = True
 

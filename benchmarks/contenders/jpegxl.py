@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders import base_file_per_chunk
-from benchmarks.contenders.base import Contender
-from benchmarks.contenders.base_error_bounded import Frames
+from benchmarks.contenders.bases import file_per_chunk
+from benchmarks.contenders.bases.contender import Contender
+from benchmarks.contenders.bases.error_bounded import Frames
 
 
 class JpegXl(Frames):
@@ -29,7 +29,7 @@ class JpegXl(Frames):
         return np.asarray(imagecodecs.jpegxl_decode(data))
 
 
-class Raw(base_file_per_chunk.Frames):
+class Raw(file_per_chunk.Frames):
     name = "JPEG-XL lossless e1, raw (imagecodecs)"
     lossless = True
     effort = 1

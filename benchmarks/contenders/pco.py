@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import Contender
-from benchmarks.contenders.base_file_per_chunk import Files, from_codes, to_codes
+from benchmarks.contenders.bases.contender import Contender
+from benchmarks.contenders.bases.file_per_chunk import Files, from_codes, to_codes
 
 
 class Pcodec(Files):

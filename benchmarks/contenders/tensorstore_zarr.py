@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import CHUNK_FRAMES, Contender, Indexed
-from benchmarks.contenders.generated_movie import Made, spans
-from benchmarks.contenders.s3_folder import Bucket
+from benchmarks.contenders.bases.contender import CHUNK_FRAMES, Contender, Indexed
+from benchmarks.support.generated_movie import Made, spans
+from benchmarks.support.s3_folder import Bucket
 
 
 class TensorStore(Indexed):

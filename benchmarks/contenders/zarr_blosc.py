@@ -15,9 +15,9 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import Contender, Indexed
-from benchmarks.contenders.generated_movie import Made, spans
-from benchmarks.contenders.s3_folder import Bucket, for_zarr
+from benchmarks.contenders.bases.contender import Contender, Indexed
+from benchmarks.support.generated_movie import Made, spans
+from benchmarks.support.s3_folder import Bucket, for_zarr
 
 
 class ZarrReader(Indexed):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders.base import Contender
-from benchmarks.contenders.base_error_bounded import Bounded, Stored
-from benchmarks.contenders.base_stabilized_floats import Stabilized
+from benchmarks.contenders.bases.contender import Contender
+from benchmarks.contenders.bases.error_bounded import Bounded, Stored
+from benchmarks.contenders.bases.stabilized_floats import Stabilized
 
 
 class Zfp(Bounded):

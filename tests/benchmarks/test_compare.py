@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks import compare
 from benchmarks.contenders import every_contender
-from benchmarks.contenders.generated_movie import Made
-from benchmarks.contenders.s3_folder import Bucket
 from benchmarks.contenders.zstd import Zstandard
 from benchmarks.support import results_csv
+from benchmarks.support.generated_movie import Made
+from benchmarks.support.s3_folder import Bucket
 from tests.support import servers
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import photon_gpu as pg
 from benchmarks.contenders import MODULES, every_contender
-from benchmarks.contenders.base import differences
+from benchmarks.contenders.bases.contender import differences
 
 NOISE = pg.NoiseModel(gain=20.0, offset=90.0, variance=100.0)
 COUNTS = pg.simulate(
@@ -23,16 +23,7 @@ COUNTS = pg.simulate(
     cells=4,
     seed=5,
 ).read(0, 130)
-HELPERS = {
-    "__init__",
-    "base",
-    "base_file_per_chunk",
-    "base_stabilized_floats",
-    "base_error_bounded",
-    "blosc2_precision",
-    "generated_movie",
-    "s3_folder",
-}
+HELPERS = {"__init__", "blosc2_precision"}
 
 
 @pytest.mark.parametrize("contender", every_contender(), ids=lambda contender: contender.name)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base_file_per_chunk import Files
+from benchmarks.contenders.bases.file_per_chunk import Files
 
 
 class Stabilized(Files):

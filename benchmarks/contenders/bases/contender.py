@@ -12,8 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.generated_movie import CHUNK_FRAMES, Made, spans
-from benchmarks.contenders.s3_folder import Bucket
+from benchmarks.support.generated_movie import CHUNK_FRAMES, Made, spans
+from benchmarks.support.s3_folder import Bucket
 
 __all__ = ["CHUNK_FRAMES", "Contender", "Indexed"]
 

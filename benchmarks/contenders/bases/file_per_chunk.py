@@ -16,9 +16,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import CHUNK_FRAMES, Contender
-from benchmarks.contenders.generated_movie import Made
-from benchmarks.contenders.s3_folder import Bucket, some_bytes
+from benchmarks.contenders.bases.contender import CHUNK_FRAMES, Contender
+from benchmarks.support.generated_movie import Made
+from benchmarks.support.s3_folder import Bucket, some_bytes
 
 CORES = len(os.sched_getaffinity(0))
 _pool = ThreadPoolExecutor(CORES)

@@ -1,0 +1,1 @@
+"""Base classes of the contenders, and the check of their errors."""
