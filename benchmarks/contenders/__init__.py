@@ -11,7 +11,7 @@ MODULES = (
     "ours",
     "anscombe_transform",
     "zarr_blosc",
-    "blosc2_array",
+    "blosc2",
     "pco",
     "zstd",
     "jpegls",
@@ -40,7 +40,7 @@ def engine_contenders() -> list[Contender]:
 
 def bounded_contenders() -> list[Bounded]:
     """Error-bounded compressors whose packages are installed."""
-    from benchmarks.contenders import blosc2_precision, jpegls, jpegxl, sz3, zfp
+    from benchmarks.contenders import blosc2, jpegls, jpegxl, sz3, zfp
 
     every = [
         sz3.Sz3(),
@@ -48,6 +48,6 @@ def bounded_contenders() -> list[Bounded]:
         jpegls.Codes(),
         jpegls.Near(),
         jpegxl.JpegXl(),
-        blosc2_precision.Precision(),
+        blosc2.Blosc2Precision(),
     ]
     return [contender for contender in every if contender.installed()]

@@ -23,7 +23,6 @@ COUNTS = pg.simulate(
     cells=4,
     seed=5,
 ).read(0, 130)
-HELPERS = {"__init__", "blosc2_precision"}
 
 
 @pytest.mark.parametrize("contender", every_contender(), ids=lambda contender: contender.name)
@@ -58,9 +57,9 @@ def test_negative_values_survive_where_they_are_promised_to(tmp_path):
             )
 
 
-def test_every_file_is_a_contender_or_a_helper():
+def test_every_file_is_a_contender():
     folder = Path(__file__).parents[2] / "benchmarks" / "contenders"
-    assert {path.stem for path in folder.glob("*.py")} == {*MODULES} | HELPERS
+    assert {path.stem for path in folder.glob("*.py")} == {"__init__", *MODULES}
     names = [contender.name for contender in every_contender()]
     assert len(names) == len(set(names))
 
