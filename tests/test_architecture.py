@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 KERNELS = sorted((ROOT / "kernels").rglob("*.py"))
 MODULES = sorted((ROOT / "photon_gpu").rglob("*.py"))
 TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.is_file())
+SUPPORT = sorted((ROOT / "tests" / "support").rglob("*.py"))
 PYTHON = sorted(
     path
     for folder in ("photon_gpu", "kernels", "benchmarks", "decoder", "docs", "libphoton", "tests")
@@ -145,8 +146,8 @@ def test_no_module_imports_itself_through_others():
 
 
 def test_no_folder_is_crowded():
-    folders = {path.parent for path in MODULES + KERNELS}
-    for folder in folders:
+    others = [*SUPPORT, *(ROOT / "benchmarks" / "contenders").rglob("*.py")]
+    for folder in {path.parent for path in [*MODULES, *KERNELS, *others]}:
         count = sum(path.name not in ("__init__.py", "__main__.py") for path in folder.glob("*.py"))
         assert count <= MOST_MODULES, f"{folder.relative_to(ROOT)} holds {count} modules"
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py"))
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_can_be_imported(name):
+def test_it_can_be_imported_and_run(name):
     pytest.importorskip("datajoint")
-    importlib.import_module(f"benchmarks.{name}")
+    assert callable(importlib.import_module(f"benchmarks.{name}").main)
+    assert 'if __name__ == "__main__":' in (FOLDER / f"{name}.py").read_text(), "helpers lie in support/"
