@@ -168,6 +168,17 @@ def test_tests_share_only_what_lies_in_support():
                 )
 
 
+def test_one_module_starts_threads():
+    """Calls run in a ``Pool``, loops in a ``ServiceThread``; both begin in ``service_thread.py``."""
+    starters = set()
+    for path in MODULES + KERNELS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
+            if name in {"Thread", "ThreadPoolExecutor", "ProcessPoolExecutor", "ThreadPool"}:
+                starters.add(name_of(path))
+    assert starters == {"engine.runtime.service_thread"}
+
+
 @pytest.mark.parametrize("path", KERNELS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_kernels_import_nothing_but_numpy_numba_and_cupy(path):
     allowed = {

@@ -19,6 +19,7 @@ from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.runtime.service_thread import ServiceThread
 from photon_gpu.sources.missing import present_frames
 
 RUN_PIXELS = 1 << 18
@@ -278,7 +279,7 @@ class ChunkSample:
         self._damaged: list[ReportLine] = []
         self._layout: Layout | None = None
         self._waiting: queue.SimpleQueue[_Chunk | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: ServiceThread | None = None
 
     def add(
         self,
@@ -320,8 +321,7 @@ class ChunkSample:
                 self._run = number
             if self._thread is None:
                 self._layout = layout
-                self._thread = threading.Thread(target=self._work, name="photon-check", daemon=True)
-                self._thread.start()
+                self._thread = ServiceThread("photon-check", self._work)
         self._waiting.put(_Chunk(number, layout, data, chunk, first_frame, parts))
 
     def finish(self, frames: int, wait_seconds: float | None = None) -> tuple[ReportLine, ...]:
@@ -337,8 +337,7 @@ class ChunkSample:
         if self._thread is None or self._layout is None:
             return ()
         self._waiting.put(None)
-        self._thread.join(wait_seconds)
-        if self._thread.is_alive():
+        if not self._thread.wait(wait_seconds):
             return (skipped("noise_model", f"the check did not end within {wait_seconds:g} s"),)
         run = self._blocks.pop(self._run, []) if self._run is not None else []
         blocks = [*run, *(block for number in sorted(self._blocks) for block in self._blocks[number])]

@@ -25,6 +25,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from photon_gpu.engine.runtime.service_thread import ServiceThread
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 
@@ -348,9 +349,7 @@ def _hand_over(name: str, calls: Calls) -> None:
     if inbox is None:
         inbox = SimpleQueue()
         # A daemon: an idle thread must not keep the process alive, and it serves exit handlers, too.
-        threading.Thread(
-            target=_serve, args=(name, inbox), name=f"{name}-{next(_thread_numbers)}", daemon=True
-        ).start()
+        ServiceThread(f"{name}-{next(_thread_numbers)}", partial(_serve, name, inbox))
     inbox.put(calls)
 
 

@@ -6,6 +6,7 @@ import heapq
 import threading
 from typing import Any
 
+from photon_gpu.engine.runtime.service_thread import ServiceThread
 from photon_gpu.live.pipeline.unstored_chunks import Keeper, Parcel
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
@@ -46,11 +47,7 @@ class Delivery:
         self._ready = threading.Condition()
         self._away = threading.Event()  # set if the last request to the store failed
         self.patience = Patience()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"photon-send-{i}", daemon=True) for i in range(_SENDERS)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [ServiceThread(f"photon-send-{i}", self._work) for i in range(_SENDERS)]
 
     def send(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
         """Queue an encoded chunk; wait if memory is full and the spool accepts no chunk."""
@@ -73,7 +70,7 @@ class Delivery:
         with self._ready:
             self._ready.notify_all()
         for thread in self._threads:
-            thread.join(_PATIENCE_SECONDS)
+            thread.wait(_PATIENCE_SECONDS)
         self._keeper.end()
 
     def _push(self, parcel: Parcel) -> None:

@@ -18,6 +18,7 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import LEAST_GAIN
 from photon_gpu.engine.runtime.encode_resources import Resources
+from photon_gpu.engine.runtime.service_thread import ServiceThread
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
@@ -140,12 +141,7 @@ class Encoder:
         self._ready = self._deciding = False
         self._encoding = 0  # chunks
         self._over = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"photon-encode-{i}", daemon=True)
-            for i in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [ServiceThread(f"photon-encode-{i}", self._work) for i in range(workers)]
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
         """Use the layout of an earlier run instead of tuning."""
@@ -167,7 +163,7 @@ class Encoder:
             needed = self._config.estimate_frames if callable(self._noise) else 1
             if self._deciding or (frames < needed and chunk is not None):
                 return
-        threading.Thread(target=self._decide, name="photon-tune", daemon=True).start()
+        ServiceThread("photon-tune", self._decide)
 
     @property
     def busy(self) -> bool:
@@ -178,7 +174,7 @@ class Encoder:
     def join(self) -> None:
         """Wait until the last chunk is encoded."""
         for thread in self._threads:
-            thread.join()
+            thread.wait()
 
     def _put(self, chunk: Chunk | None) -> None:
         for _ in self._threads if chunk is None else (0,):

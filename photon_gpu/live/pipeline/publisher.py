@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import threading
 from time import monotonic
 from typing import Any
 
 from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.runtime.service_thread import ServiceThread
 from photon_gpu.errors import RecordingError
 from photon_gpu.live.pipeline.unstored_chunks import Keeper
 from photon_gpu.live.spool.journal import Journal
@@ -78,8 +78,7 @@ class Publisher:
         self._attributes: dict[str, Any] = {}
         self._finishing = False
         self.patience = Patience()
-        self._thread = threading.Thread(target=self._work, name="photon-publish", daemon=True)
-        self._thread.start()
+        self._thread = ServiceThread("photon-publish", self._work)
 
     def describe(self, layout: Layout, chunk: tuple[int, ...], attributes: dict[str, Any]) -> None:
         """Set the content of the metadata; call it before the first chunk is sent."""
@@ -171,7 +170,7 @@ class Publisher:
         self.patience.stopping.set()
         with self._ledger.changed:
             self._ledger.changed.notify_all()
-        self._thread.join(_PATIENCE_SECONDS)
+        self._thread.wait(_PATIENCE_SECONDS)
 
     def _work(self) -> None:
         last = -math.inf  # the clock may have started just now

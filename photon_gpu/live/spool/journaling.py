@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from photon_gpu.engine.runtime.service_thread import ServiceThread
 from photon_gpu.live.spool.acknowledged_count import AcknowledgedCount
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.state.filling_chunks import Buffers, Chunk
@@ -34,8 +34,7 @@ class Journaling:
         self._chunks: deque[Chunk] = deque()
         self._patience = Patience(_WAIT_SECONDS)
         self._broken = True  # no segment is open
-        self._thread = threading.Thread(target=self._work, name="photon-journal", daemon=True)
-        self._thread.start()
+        self._thread = ServiceThread("photon-journal", self._work)
 
     def follow(self, chunk: Chunk) -> None:
         """Journal the frames of a chunk from now on, and hold its buffer until all are journaled.
@@ -56,7 +55,7 @@ class Journaling:
         self._patience.stopping.set()
         with self._ledger.changed:
             self._ledger.changed.notify_all()
-        self._thread.join()
+        self._thread.wait()
         self._journal.end()
 
     def _work(self) -> None:
