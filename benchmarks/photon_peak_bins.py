@@ -21,7 +21,7 @@ from benchmarks.support.arguments import parser_of
 from photon_gpu.encode_settings import PRESETS
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import information_kept
+from photon_gpu.engine.model.entropy_and_information import information_kept
 from photon_gpu.store.durable import replacing
 from photon_gpu.writer.photon_peak_choice import chosen_peaks
 

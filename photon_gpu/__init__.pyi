@@ -25,8 +25,8 @@ from .store.storage import Storage as Storage
 from .tools.choice.choose import choose as choose
 from .tools.choice.result import Choice as Choice
 from .writer.encode import encode as encode
+from .writer.movie_to_insert import movie as movie
 from .writer.report import EncodeReport as EncodeReport
-from .writer.unencoded_movie import movie as movie
 
 __all__ = [
     "Choice",

@@ -29,9 +29,9 @@ from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
-from photon_gpu.sources.missing import lost_note, with_lost
+from photon_gpu.sources.missing_frames import lost_note, with_lost
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.truncated import truncation_note, with_truncation
+from photon_gpu.sources.truncated_file import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.claim import MARKER, Claim

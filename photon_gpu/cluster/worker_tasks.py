@@ -26,7 +26,7 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.truncated import Truncation
+from photon_gpu.sources.truncated_file import Truncation
 from photon_gpu.store import source_metadata
 from photon_gpu.store.claim import read_marker
 from photon_gpu.store.metadata import Description

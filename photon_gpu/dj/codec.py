@@ -16,7 +16,7 @@ import numpy as np
 from datajoint.builtin_codecs import SchemaCodec
 from datajoint.storage import generate_token
 
-from photon_gpu.dj.database_marks import mark_insert
+from photon_gpu.dj.marks_in_store import mark_insert
 from photon_gpu.dj.path_from_key import movie_path
 from photon_gpu.dj.row import Recorded, make_row, open_row
 from photon_gpu.dj.stores import storage_at, store_backend
@@ -33,7 +33,7 @@ from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import encode_with
-from photon_gpu.writer.unencoded_movie import MovieToInsert, movie
+from photon_gpu.writer.movie_to_insert import MovieToInsert, movie
 
 _ADVICE = "Insert photon_gpu.movie(array, noise='auto'), which measures it, or noise=NoiseModel(...)"
 

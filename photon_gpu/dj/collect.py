@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from photon_gpu.dj.database_marks import refusal, take_over
+from photon_gpu.dj.marks_in_store import refusal, take_over
 from photon_gpu.dj.path_from_key import folder_name
 from photon_gpu.dj.references import (
     References,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.dj.collect import Collection, collect
-from photon_gpu.dj.database_marks import MARK
+from photon_gpu.dj.marks_in_store import MARK
 from photon_gpu.dj.stores import stores
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError
@@ -20,7 +20,7 @@ from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.simulated.movie import simulate
 from photon_gpu.sources.simulated.parameters import Simulation
 from photon_gpu.tools.cost import Cost
-from photon_gpu.writer.unencoded_movie import movie
+from photon_gpu.writer.movie_to_insert import movie
 
 SCHEMA = "calcium_imaging"
 DEFINITION = """

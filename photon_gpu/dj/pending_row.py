@@ -10,7 +10,7 @@ from typing import Any
 
 from datajoint.blob import pack, unpack
 
-from photon_gpu.dj.column import Column
+from photon_gpu.dj.movie_column import Column
 from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store.storage import Storage

@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from photon_gpu.dj.column import Column
-from photon_gpu.dj.database_marks import mark_location
+from photon_gpu.dj.marks_in_store import mark_location
+from photon_gpu.dj.movie_column import Column
 from photon_gpu.dj.pending_row import PENDING_ROW, PendingRow
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.live.writer import LiveWriter

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from photon_gpu.dj.column import Column, columns_of
+from photon_gpu.dj.movie_column import Column, columns_of
 from photon_gpu.dj.path_from_key import table_path
 from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW, PendingRow
 from photon_gpu.dj.stored_movies import modified
@@ -15,7 +15,7 @@ from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.live.recovery.published import discard_unpublished, published
+from photon_gpu.live.recovery.published_part import discard_unpublished, published
 from photon_gpu.live.recovery.recover import recover as recover_movie
 from photon_gpu.live.recovery.recover import spool_of
 from photon_gpu.live.spool.spool import Spool

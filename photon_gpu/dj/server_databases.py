@@ -2,7 +2,7 @@
 
 Several databases may share a store location, so a collection reads the references
 of all of them, and stops if one cannot be read. Each database that stores movies in
-a location leaves its identity there (see :mod:`photon_gpu.dj.database_marks`), so databases
+a location leaves its identity there (see :mod:`photon_gpu.dj.marks_in_store`), so databases
 of other servers are noticed.
 """
 

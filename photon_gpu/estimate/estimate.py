@@ -33,7 +33,7 @@ from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.estimate.second_differences import Cells, gather, gather_ways
 from photon_gpu.estimate.value_histogram import HistogramLevels, survey
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.missing import without_lost
+from photon_gpu.sources.missing_frames import without_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.detect_alternation import alternation
 from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest

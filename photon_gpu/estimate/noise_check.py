@@ -23,7 +23,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.sample import Window
 from photon_gpu.estimate.value_histogram import survey
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.missing import without_lost
+from photon_gpu.sources.missing_frames import without_lost
 
 WARN, ERROR = 0.05, 0.10
 """Excess variance for a warning, and for an error; see docs/trust.md, "A model you state"."""

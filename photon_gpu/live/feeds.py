@@ -21,10 +21,10 @@ from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.redact_credentials import without_credentials
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
-from photon_gpu.sources.missing import lost_note
+from photon_gpu.sources.missing_frames import lost_note
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import OpenOptions
-from photon_gpu.sources.truncated import with_truncation
+from photon_gpu.sources.truncated_file import with_truncation
 from photon_gpu.store import source_metadata
 
 _BATCH_BYTES = 4 << 20

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.redact_credentials import without_credentials
-from photon_gpu.sources.truncated import Truncation
+from photon_gpu.sources.truncated_file import Truncation
 
 
 @dataclass(frozen=True, kw_only=True)

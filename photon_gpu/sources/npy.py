@@ -29,7 +29,7 @@ from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
-from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
+from photon_gpu.sources.truncated_file import ERROR, check_truncated, keep_whole_frames
 
 # A damaged archive raises any of these.
 _DAMAGE = (

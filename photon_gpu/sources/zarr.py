@@ -21,10 +21,10 @@ from photon_gpu.source_metadata_zip import NAME, unpack
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource
-from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle, within
+from photon_gpu.sources.missing_frames import ERROR, FILL, ZERO, check_missing, settle, within
 from photon_gpu.sources.ome_zarr_image import choose_image, full_resolution, is_image
-from photon_gpu.sources.select.read_coordinates import with_coordinates
 from photon_gpu.sources.select.stored_dimension_names import zarr_axes, zarr_coordinates, zarr_dimensions
+from photon_gpu.sources.select.xarray_coordinates import with_coordinates
 
 ATTRIBUTES = "zarr/attributes.json"
 """Document of the attributes of an array."""

@@ -24,10 +24,10 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning
 from photon_gpu.progress_bar import Progress
 from photon_gpu.recording import Recording
-from photon_gpu.sources.missing import lost_note, with_lost
+from photon_gpu.sources.missing_frames import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions, SourceRequest
-from photon_gpu.sources.truncated import truncation_note, with_truncation
+from photon_gpu.sources.truncated_file import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination

@@ -25,7 +25,7 @@ from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.recording import Document
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.missing import lost_note
+from photon_gpu.sources.missing_frames import lost_note
 from photon_gpu.sources.tiff.byte_accounting import Directory, Tag, TiffBytes, hidden_pages
 from photon_gpu.sources.tiff.metadata_blocks import scanimage_header
 from photon_gpu.sources.tiff.metadata_tags import ASCII, Tags, from_documents, says_nothing

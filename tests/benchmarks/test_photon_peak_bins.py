@@ -10,7 +10,7 @@ import pytest
 from benchmarks import photon_peak_bins
 from benchmarks.bias import Detector
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.model.information import information_kept
+from photon_gpu.engine.model.entropy_and_information import information_kept
 
 PAGE = Path(__file__).parents[2] / "docs" / "dark.md"
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.dj import collect
-from photon_gpu.dj.database_marks import mark_location
+from photon_gpu.dj.marks_in_store import mark_location
 from photon_gpu.dj.references import ReferencesUnknownError
 from photon_gpu.dj.stored_movies import StoredMovie
 from photon_gpu.engine.codec import blosc

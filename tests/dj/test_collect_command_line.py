@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from photon_gpu.dj import collect
-from photon_gpu.dj.database_marks import MARK
+from photon_gpu.dj.marks_in_store import MARK
 from photon_gpu.errors import InvalidInputError, StoreUnavailableError
 from tests.support import servers
 from tests.support.dj.movies import RECORDING, check_rows, poisson

@@ -11,7 +11,7 @@ import pytest
 from datajoint.blob import pack
 
 from photon_gpu.dj import collect, record, stores
-from photon_gpu.dj.database_marks import MARK
+from photon_gpu.dj.marks_in_store import MARK
 from photon_gpu.dj.references import ReferencesUnknownError, find_references
 from photon_gpu.dj.server_databases import every_database, identify
 from photon_gpu.engine.model.noise import NoiseModel

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.dj import collect, record, recover
-from photon_gpu.dj.database_marks import MARK
+from photon_gpu.dj.marks_in_store import MARK
 from photon_gpu.engine.codec import blosc
 from tests.support.dj.movies import RECORDING, poisson
 from tests.support.dj.tables import declare

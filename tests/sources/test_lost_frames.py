@@ -10,7 +10,7 @@ import zarr
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.reader.export import export
-from photon_gpu.sources.missing import without_lost
+from photon_gpu.sources.missing_frames import without_lost
 from tests.support.sources.source_files import write_tiff
 
 MOVIE = np.random.default_rng(0).poisson(40, (60, 32, 32)).astype("uint16")

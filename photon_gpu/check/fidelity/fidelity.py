@@ -37,7 +37,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions
 from photon_gpu.sources.select.selected import by_axis
-from photon_gpu.sources.truncated import truncation_note
+from photon_gpu.sources.truncated_file import truncation_note
 from photon_gpu.store.storage import Storage
 
 PIXELS = 1 << 24

@@ -13,7 +13,7 @@ from photon_gpu.check.fidelity.bias_causes import likely_cause
 from photon_gpu.check.fidelity.property_verdicts import LIMITS, PASS, WARN, ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
-from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, information_kept
+from photon_gpu.engine.model.entropy_and_information import COARSE, DARK_PHOTONS, information_kept
 from photon_gpu.engine.model.noise import NoiseModel
 
 GROUPS = 20

@@ -18,7 +18,7 @@ from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
 from photon_gpu.recording import lost_frames
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.missing import present_frames
+from photon_gpu.sources.missing_frames import present_frames
 from photon_gpu.sources.select.detect_alternation import period_of_scenes
 
 RUN_FRAMES = 1000

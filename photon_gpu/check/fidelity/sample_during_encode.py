@@ -20,7 +20,7 @@ from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.service_thread import ServiceThread
-from photon_gpu.sources.missing import present_frames
+from photon_gpu.sources.missing_frames import present_frames
 
 RUN_PIXELS = 1 << 18
 _SHORT_FRAMES = 6

@@ -22,7 +22,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.sources.truncated import truncation_note
+from photon_gpu.sources.truncated_file import truncation_note
 from photon_gpu.store import frame_records, manifest, metadata, source_metadata
 from photon_gpu.store.check_without_manifest import decode_whole
 from photon_gpu.store.chunk_grid import chunk_number

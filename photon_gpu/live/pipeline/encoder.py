@@ -25,7 +25,7 @@ from photon_gpu.estimate import estimate_noise
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.sources.array import ArraySource
-from photon_gpu.sources.missing import spans
+from photon_gpu.sources.missing_frames import spans
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
 from photon_gpu.writer.auto_noise import ACCEPTED_KEY, CHANNELS_KEY, KEY, judge_channels, processed

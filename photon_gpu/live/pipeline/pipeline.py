@@ -13,7 +13,7 @@ from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError
-from photon_gpu.live.pipeline.delivery import Delivery
+from photon_gpu.live.pipeline.chunk_sender import Delivery
 from photon_gpu.live.pipeline.encoder import Encoder, Noise
 from photon_gpu.live.pipeline.publisher import Publisher
 from photon_gpu.live.pipeline.unstored_chunks import Keeper

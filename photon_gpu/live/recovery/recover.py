@@ -32,7 +32,7 @@ from photon_gpu.errors import (
 from photon_gpu.live.frame_check import FrameCheck
 from photon_gpu.live.pipeline.encoder import resolve_noise
 from photon_gpu.live.pipeline.pipeline import Pipeline
-from photon_gpu.live.recovery.published import (
+from photon_gpu.live.recovery.published_part import (
     describe,
     discard_unpublished,
     finish_published,

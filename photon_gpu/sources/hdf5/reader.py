@@ -21,7 +21,7 @@ from photon_gpu.sources.hdf5.nwb import Series, choose_series, external_files, i
 from photon_gpu.sources.hdf5.open_file import check_external, check_filters, open_file
 from photon_gpu.sources.hdf5.recording import read_recording
 from photon_gpu.sources.hdf5.virtual_dataset_chunks import chunk_layers
-from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
+from photon_gpu.sources.missing_frames import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.select.stored_dimension_names import hdf5_axes
 
 

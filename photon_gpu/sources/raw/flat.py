@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.check import check_movie
-from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
+from photon_gpu.sources.truncated_file import ERROR, check_truncated, keep_whole_frames
 
 
 class RawSource(ArraySource):

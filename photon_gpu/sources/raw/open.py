@@ -8,7 +8,7 @@ from typing import Any
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.raw import suite2p_ops, thorimage_xml
 from photon_gpu.sources.raw.flat import RawSource, frame_shape
-from photon_gpu.sources.truncated import ERROR, keep_whole_frames
+from photon_gpu.sources.truncated_file import ERROR, keep_whole_frames
 
 _REMEDY = "give the right shape=, dtype= and offset_bytes="
 

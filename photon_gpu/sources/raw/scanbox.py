@@ -15,7 +15,7 @@ from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.extras.libraries import load
 from photon_gpu.sources.raw.flat import RawSource, note_on_volumes
-from photon_gpu.sources.truncated import ERROR
+from photon_gpu.sources.truncated_file import ERROR
 
 _LARGEST = 65535
 _SAMPLED_FRAMES = 64

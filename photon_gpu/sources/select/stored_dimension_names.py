@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from photon_gpu.sources.select.axes import letters
-from photon_gpu.sources.select.read_coordinates import Coordinate
+from photon_gpu.sources.select.xarray_coordinates import Coordinate
 
 
 def hdf5_axes(dataset: Any) -> str | None:

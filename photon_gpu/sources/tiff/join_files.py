@@ -14,7 +14,7 @@ import tifffile
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.check import SingleImageError
-from photon_gpu.sources.missing import ZERO
+from photon_gpu.sources.missing_frames import ZERO
 from photon_gpu.sources.multifile.numbering import FileOrder, listed_names, order_files
 from photon_gpu.sources.tiff.page_chain import Directories, Page, read_whole_pages
 from photon_gpu.sources.tiff.page_plan import SegmentMap, difference, plan_movie
@@ -22,7 +22,7 @@ from photon_gpu.sources.tiff.promised_frames import more_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.reader import TiffSource
 from photon_gpu.sources.tiff.scanimage_interleaving import Header, first_frame_number
-from photon_gpu.sources.truncated import ERROR, KEEP, being_written
+from photon_gpu.sources.truncated_file import ERROR, KEEP, being_written
 
 _PROGRESS_FILES = 64
 

@@ -32,7 +32,7 @@ from photon_gpu.sources.tiff.page_chain import Chain, Cut, Directories, Page, re
 from photon_gpu.sources.tiff.promised_frames import more_pages, named_outside
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.scanimage_interleaving import DROP, KEEP, Header, interleaving
-from photon_gpu.sources.truncated import refuse
+from photon_gpu.sources.truncated_file import refuse
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
 _DIALECTS = {"ome", "imagej", "scanimage", "micromanager", "lsm", "stk", "fluoview", "nih", "ndtiff"}

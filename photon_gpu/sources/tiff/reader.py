@@ -20,12 +20,12 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.recording import Recording
 from photon_gpu.sources.base import PageSelection, Source
 from photon_gpu.sources.check import check_movie
-from photon_gpu.sources.missing import ERROR, check_missing, settle, spans
+from photon_gpu.sources.missing_frames import ERROR, check_missing, settle, spans
 from photon_gpu.sources.tiff.find_ome_xml import COMPANION, first_file
 from photon_gpu.sources.tiff.metadata_tags import choose_pages
 from photon_gpu.sources.tiff.page_plan import SegmentMap, plan_movie
 from photon_gpu.sources.tiff.recording import read_recording
-from photon_gpu.sources.truncated import KEEP, check_truncated, keep_whole_frames
+from photon_gpu.sources.truncated_file import KEEP, check_truncated, keep_whole_frames
 
 _DECODERS = min(8, os.cpu_count() or 1)
 

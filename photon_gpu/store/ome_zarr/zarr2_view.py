@@ -25,13 +25,6 @@ from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.in_progress_marker import MARKER, read_marker
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.store.ome_zarr.find_shard_grid import (
-    grid_of,
-    grid_of_manifest,
-    grid_of_marker,
-    marker_facts,
-    shards_of_manifest,
-)
 from photon_gpu.store.ome_zarr.metadata import array_json, folder_files, load
 from photon_gpu.store.ome_zarr.pyramid_levels import (
     PYRAMID,
@@ -40,6 +33,13 @@ from photon_gpu.store.ome_zarr.pyramid_levels import (
     levels_in,
     levels_of_group,
     levels_of_marker,
+)
+from photon_gpu.store.ome_zarr.read_shard_grid import (
+    grid_of,
+    grid_of_manifest,
+    grid_of_marker,
+    marker_facts,
+    shards_of_manifest,
 )
 from photon_gpu.store.ome_zarr.shards import INDEX_ENTRY_BYTES, ShardGrid, pack_index, places, unpack_index
 from photon_gpu.store.storage import LARGEST_FILE, Storage, store_errors

@@ -20,12 +20,12 @@ from photon_gpu.encode_settings import (
     whole_number,
 )
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import information_kept
+from photon_gpu.engine.model.entropy_and_information import information_kept
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.missing import without_lost
+from photon_gpu.sources.missing_frames import without_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.open_options import SourceOptions
 from photon_gpu.tools.choice.analyses import BuiltIn, OwnAnalyses, Results, same_results

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS
+from photon_gpu.engine.model.entropy_and_information import COARSE, DARK_PHOTONS
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.tools.choice.changes import LIMIT, Change
 

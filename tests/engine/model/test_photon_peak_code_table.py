@@ -9,7 +9,7 @@ import photon_gpu as pg
 from photon_gpu.engine.model.clipping_levels import ClippingLevels
 from photon_gpu.engine.model.clipping_levels_code_table import ClippedCodeTable
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import information_kept
+from photon_gpu.engine.model.entropy_and_information import information_kept
 from photon_gpu.engine.model.photon_peak_code_table import PeakCodeTable
 from photon_gpu.errors import InvalidInputError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.live.recovery.published import describe
+from photon_gpu.live.recovery.published_part import describe
 from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.store import manifest
 from photon_gpu.store.storage import Storage

@@ -119,7 +119,7 @@ def _check(table, expected):
 def kill_collect(folder, chance):
     """Kill a collection: every row keeps its movie, and the next collection deletes all others."""
     from photon_gpu.dj import collect
-    from photon_gpu.dj.database_marks import MARK
+    from photon_gpu.dj.marks_in_store import MARK
     from photon_gpu.dj.row import LOCK
 
     with _schema(folder) as (args, table):

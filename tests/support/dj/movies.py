@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import photon_gpu as pg
-from photon_gpu.dj.database_marks import MARK
+from photon_gpu.dj.marks_in_store import MARK
 
 RECORDING = "recording_id : int32\n---\nmovie : <photon@imaging>"
 

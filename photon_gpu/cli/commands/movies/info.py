@@ -11,7 +11,7 @@ from photon_gpu.cli.options.running import Debug, Json
 from photon_gpu.cli.options.stored_movie import MovieArgument, StorageOption, read_storage_options
 from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.recording import Recording
-from photon_gpu.sources.truncated import truncation_note
+from photon_gpu.sources.truncated_file import truncation_note
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.ome_zarr.pyramid_levels import is_level_file, levels_in
 from photon_gpu.writer.report import in_columns

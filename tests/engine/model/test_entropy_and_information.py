@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm, poisson
 
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import information_kept
+from photon_gpu.engine.model.entropy_and_information import information_kept
 from photon_gpu.engine.model.noise import NoiseModel
 
 

@@ -11,7 +11,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.errors import StoreExistsError
-from photon_gpu.live.recovery.published import discard_unpublished
+from photon_gpu.live.recovery.published_part import discard_unpublished
 from photon_gpu.store import metadata
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage

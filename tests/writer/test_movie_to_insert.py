@@ -9,7 +9,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.encode_settings import EncodeSettings
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.writer.unencoded_movie import MovieToInsert
+from photon_gpu.writer.movie_to_insert import MovieToInsert
 
 
 def test_nothing_is_read_before():
