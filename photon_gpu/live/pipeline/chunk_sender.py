@@ -19,7 +19,7 @@ _IN_MEMORY = 4  # encoded chunks in memory, including those that are being sent
 _AGAIN_SECONDS = 0.5  # between attempts to save a chunk that the spool's disk refused
 
 
-class Delivery:
+class ChunkSender:
     """Writes chunks to the store, lowest number first.
 
     Parameters

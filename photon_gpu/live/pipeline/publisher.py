@@ -27,8 +27,9 @@ _PACKING_PAUSE = 20  # times as long as it took to pack source metadata that cha
 class Publisher:
     """Publishes stored chunks in order, then drops them from the spool.
 
-    Order of writing: chunks (:class:`~photon_gpu.live.pipeline.chunk_sender.Delivery`), manifest, ``.zattrs``
-    (once), ``.zarray``. A reader that sees a length therefore finds all its chunks and their checksums.
+    Order of writing: chunks (:class:`~photon_gpu.live.pipeline.chunk_sender.ChunkSender`), manifest,
+    ``.zattrs`` (once), ``.zarray``. A reader that sees a length therefore finds all its chunks and their
+    checksums.
 
     Parameters
     ----------

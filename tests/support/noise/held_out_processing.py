@@ -1,4 +1,4 @@
-"""More processing, written before limits of the estimator were last changed; 40 kinds stayed out of that.
+"""Processing that was held out when limits of the estimator were set (``UNTUNED``), and some that was not.
 
 The functions are those of ``tests.support.noise.processing``: frames (T, H, W) as floats and a generator go
 in, frames come out.

@@ -1,4 +1,4 @@
-"""Encoded chunks and their parts."""
+"""Payloads with altered headers whose checksums agree, as an attacker would make them."""
 
 from __future__ import annotations
 
