@@ -30,7 +30,16 @@ from numpy.typing import NDArray
 import photon_gpu as pg
 from benchmarks.support.arguments import parser_of
 from benchmarks.support.interleaved_timing import machine
-from benchmarks.support.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
+from benchmarks.support.recorder_adapters import (
+    CHUNK,
+    NOISE,
+    RIVALS,
+    SHAPE,
+    Begin,
+    ours,
+    stored_frames,
+    worst_error,
+)
 from photon_gpu.store.durable import replacing
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]

@@ -22,7 +22,7 @@ import photon_gpu as pg
 from benchmarks.live import FRAME_BYTES, made
 from benchmarks.support.arguments import parser_of
 from benchmarks.support.interleaved_timing import machine
-from benchmarks.support.recorders import CHUNK, NOISE, SHAPE, worst_error
+from benchmarks.support.recorder_adapters import CHUNK, NOISE, SHAPE, worst_error
 from photon_gpu.sources.base import Source
 from photon_gpu.store.durable import replacing
 

@@ -19,7 +19,7 @@ MODULES = (
     "htj2k",
     "zfp",
     "sz3",
-    "acquire",
+    "acquire_zarr",
     "tensorstore_zarr",
     "zarrs_zarr",
 )

@@ -1,4 +1,4 @@
-"""Measure how long Python's lock (the GIL) is held per raw GB: ``python -m benchmarks.serial``.
+"""Measure how long Python's lock (the GIL) is held per raw GB: ``python -m benchmarks.gil_time``.
 
 No number of cores makes one process faster than the work that holds Python's lock allows. While the process
 encodes to a RAM disk (Linux) and while it reads back, a timer interrupts it every few milliseconds of its
@@ -214,7 +214,7 @@ def measure(
 
 
 def page(rows: list[dict[str, str]]) -> str:
-    """Return the text of docs/measured/serial.md."""
+    """Return the text of docs/measured/gil_time.md."""
     intro = (
         f"{rows[0]['machine']}, {rows[0]['date']}. No number of cores makes one process faster than the work"
         " that holds Python's lock (the GIL) allows. Frames of 512 x 512, preset `fast`, on a RAM disk;"
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> Path:
             seconds=options.seconds,
             rounds=options.rounds,
         )
-    target = path_of("serial", options.results)
+    target = path_of("gil_time", options.results)
     save(target, COLUMNS, rows, "layout")
     print(target)
     return target

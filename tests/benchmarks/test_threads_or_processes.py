@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import one_process
+from benchmarks import threads_or_processes
 
 
 class Lanes:
@@ -25,11 +25,11 @@ class Lanes:
 
 
 def test_both_ways_encode_two_movies_with_two_threads_in_all(monkeypatch, capsys):
-    monkeypatch.setattr(one_process, "Bare", Lanes)
-    monkeypatch.setattr(one_process.time, "perf_counter", lambda: Lanes.clock)
-    figures = one_process.main(["--rounds", "1", "--frames", "2", "--size", "8", "--layouts", "compact"])[
-        "compact"
-    ]
+    monkeypatch.setattr(threads_or_processes, "Bare", Lanes)
+    monkeypatch.setattr(threads_or_processes.time, "perf_counter", lambda: Lanes.clock)
+    figures = threads_or_processes.main(
+        ["--rounds", "1", "--frames", "2", "--size", "8", "--layouts", "compact"]
+    )["compact"]
     ways = [(1, [(2, "compact")] * 2), (2, [(1, "compact")] * 2)]
     assert Lanes.jobs == 2 * ways
     assert figures["ratio"] == pytest.approx(0.75)

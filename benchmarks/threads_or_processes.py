@@ -1,4 +1,4 @@
-"""Compare one process of two threads with two processes of one: ``python -m benchmarks.one_process``.
+"""Compare a process of two threads with two processes: ``python -m benchmarks.threads_or_processes``.
 
 Both encode the same two movies, in turns: one process one movie after the other, two processes one movie
 each. Python's lock, and memory that threads share, hold only the one process back. Printed are throughput,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.serial import LockSampler
+from benchmarks.gil_time import LockSampler
 
 
 def python_loop():
