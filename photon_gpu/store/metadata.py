@@ -111,7 +111,7 @@ def array_of(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) ->
 
 def array_json(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> bytes:
     """Return the bytes of ``.zarray``."""
-    return _dump(array_of(shape, chunks, layout))
+    return dump_json(array_of(shape, chunks, layout))
 
 
 def attributes_of(layout: Layout) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def attributes_json(
     # Not in attributes_of: plans of encodes and identities of movies are compared between releases.
     attributes[DIMENSIONS] = list(axis_names(described(extra).axes, len(shape)))
     attributes[FORMAT] = _HOW_TO_READ
-    return _dump({**attributes, **extra, **({CHECK: failed_check} if failed_check else {})})
+    return dump_json({**attributes, **extra, **({CHECK: failed_check} if failed_check else {})})
 
 
 def check_extra(attributes: dict[str, Any], extra: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ def as_read(extra: Any) -> dict[str, Any]:
     if not isinstance(extra, dict):
         raise InvalidInputError(f"attributes are {type(extra).__name__}; a dictionary is needed")
     try:
-        data = _dump(extra)
+        data = dump_json(extra)
         if len(data) <= _LARGEST_EXTRA:
             content: dict[str, Any] = json.loads(data, object_pairs_hook=_once)
             return content
@@ -233,7 +233,7 @@ def texts(
 
 def describe(array: bytes, attributes: bytes, url: str) -> Description:
     """Parse both files; raise an error for anything unknown, impossible or inconsistent."""
-    meta, attrs = _load(array, url, ARRAY), _load(attributes, url, ATTRIBUTES)
+    meta, attrs = load_json(array, url, ARRAY), load_json(attributes, url, ATTRIBUTES)
     if meta.get("zarr_format") != 2:
         raise UnsupportedVersionError(
             f"{url}: zarr_format is {meta.get('zarr_format')!r}; photon movies are Zarr v2"
@@ -268,11 +268,13 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
     return Description(shape, chunks, encoding, attrs, {ARRAY: array, ATTRIBUTES: attributes})
 
 
-def _dump(content: dict[str, Any]) -> bytes:
+def dump_json(content: dict[str, Any]) -> bytes:
+    """Return the bytes of a metadata file."""
     return json.dumps(content, indent=4, allow_nan=False).encode()
 
 
-def _load(data: bytes, url: str, name: str) -> dict[str, Any]:
+def load_json(data: bytes, url: str, name: str) -> dict[str, Any]:
+    """Return the content of a metadata file ``name``, or raise CorruptDataError."""
     if len(data) > _LARGEST_JSON:
         raise CorruptDataError(f"{url}: {name} has {len(data):,} bytes; that is not a metadata file")
     try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording, axis_names
+from photon_gpu.store.metadata import dump_json, load_json
 from photon_gpu.store.ome_zarr.pyramid_levels import level_entry
 from photon_gpu.store.ome_zarr.shards import ShardGrid
 
@@ -19,7 +20,6 @@ OME_VERSION = "0.5"
 CODEC = "photon_gpu.photon"
 """Registered name of the codec of Zarr v3: :mod:`photon_gpu.plugins.zarr3_photon`."""
 
-_LARGEST_JSON = 64 << 20
 _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _ORDER = "tczyx"
@@ -123,7 +123,7 @@ def group_json(
                 for number, (low, high) in enumerate(window)
             ]
         }
-    return _dump({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}})
+    return dump_json({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}})
 
 
 def array_json(array: bytes, attributes: bytes, grid: ShardGrid) -> bytes:
@@ -185,7 +185,7 @@ def _array(
         "dimension_names": names,
         "attributes": attributes,
     }
-    return _dump({key: value for key, value in content.items() if value is not None})
+    return dump_json({key: value for key, value in content.items() if value is not None})
 
 
 def folder_files(data: bytes, url: str) -> tuple[bytes, bytes]:
@@ -228,23 +228,14 @@ def folder_files(data: bytes, url: str) -> tuple[bytes, bytes]:
             "shape": content["shape"],
             "zarr_format": 2,
         }
-        return _dump(array), _dump(content["attributes"])
+        return dump_json(array), dump_json(content["attributes"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptDataError(f"{url}: 0/zarr.json describes no movie of photon_gpu: {error!r}") from error
 
 
 def load(data: bytes, url: str) -> dict[str, Any]:
     """Return the content of a ``zarr.json``."""
-    if len(data) > _LARGEST_JSON:
-        raise CorruptDataError(f"{url}: zarr.json has {len(data):,} bytes; that is not a metadata file")
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{url}: zarr.json is not JSON ({error})") from error
-    if not isinstance(content, dict) or content.get("zarr_format") != 3:
+    content = load_json(data, url, "zarr.json")
+    if content.get("zarr_format") != 3:
         raise CorruptDataError(f"{url}: zarr.json is not of Zarr v3")
     return content
-
-
-def _dump(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=4, allow_nan=False).encode()
