@@ -56,14 +56,8 @@ LAYERS = [
 EMPTY_NAMES = {"found", "kind", "place", "given", "said", "held", "noted", "aside"}
 """Words that say nothing about what a variable, parameter, attribute or function is."""
 
-PUBLIC_NAMES = {
-    ("Problem", "kind"),
-    ("ReportLine", "found"),
-    ("Finding", "found"),
-    ("Choice", "found"),
-    ("Measured", "held_back_by"),
-}
-"""Attributes that users and JSON know by such a name."""
+PUBLIC_NAMES = {("Problem", "kind"), ("ReportLine", "found")}
+"""Attributes of 0.1.0, which ``--json`` and stored movies know by the same names."""
 
 
 def name_of(path: Path) -> str:

@@ -33,7 +33,7 @@ class Finding:
 
     Attributes
     ----------
-    name, found : str
+    name, state : str
     advice : str
         Remedy for a problem; empty if there is none.
     broken : bool
@@ -41,7 +41,7 @@ class Finding:
     """
 
     name: str
-    found: str
+    state: str
     advice: str = ""
     broken: bool = False
 
@@ -60,7 +60,7 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
         return {
-            one.name: {"found": one.found, "advice": one.advice, "broken": one.broken}
+            one.name: {"state": one.state, "advice": one.advice, "broken": one.broken}
             for one in self.findings
         }
 
@@ -68,7 +68,7 @@ class Diagnosis:
         """Name and finding of each line of the table, with the advice below it."""
         lines: list[tuple[str, str]] = []
         for one in self.findings:
-            lines.append((one.name, one.found))
+            lines.append((one.name, one.state))
             if one.advice:
                 lines.append(("note", one.advice))
         return lines
@@ -89,28 +89,28 @@ def diagnose() -> Diagnosis:
 
 
 def _versions() -> Iterator[Finding]:
-    yield Finding(name="Python", found=f"{platform.python_version()} on {platform.platform()}")
+    yield Finding(name="Python", state=f"{platform.python_version()} on {platform.platform()}")
     for package in _PACKAGES:
         try:
-            yield Finding(name=package, found=version(package))
+            yield Finding(name=package, state=version(package))
         except PackageNotFoundError:
-            yield Finding(name=package, found="not installed", advice=f"pip install {package}", broken=True)
+            yield Finding(name=package, state="not installed", advice=f"pip install {package}", broken=True)
 
 
 def _backends() -> Iterator[Finding]:
     try:
-        yield Finding(name="backend", found=get_backend().name)
+        yield Finding(name="backend", state=get_backend().name)
     except BackendUnavailableError as error:
-        yield Finding(name="backend", found="none", advice=str(error), broken=True)
+        yield Finding(name="backend", state="none", advice=str(error), broken=True)
     try:
         from photon_gpu.engine.gpu.devices import device_count, load_cupy
 
         count, runtime = device_count(), load_cupy().cuda.runtime
         for number in range(count):
             name = runtime.getDeviceProperties(number)["name"]
-            yield Finding(name=f"GPU {number}", found=name.decode() if isinstance(name, bytes) else str(name))
+            yield Finding(name=f"GPU {number}", state=name.decode() if isinstance(name, bytes) else str(name))
     except BackendUnavailableError as error:
-        yield Finding(name="GPU", found="none; not needed", advice=f"to use one: {error}")
+        yield Finding(name="GPU", state="none; not needed", advice=f"to use one: {error}")
 
 
 def _extras() -> Iterator[Finding]:
@@ -118,7 +118,7 @@ def _extras() -> Iterator[Finding]:
         there = find_spec(module) is not None
         yield Finding(
             name=f"extra {extra}",
-            found=version(module) if there else "not installed",
+            state=version(module) if there else "not installed",
             advice="" if there else f"if you need it: pip install 'photon-gpu[{extra}]'",
         )
 
@@ -130,21 +130,21 @@ def _folders() -> Iterator[Finding]:
         kernels = cache_folder()
         lost = kernels.parent == Path(tempfile.gettempdir())
         advice = "every process compiles the kernels again: set NUMBA_CACHE_DIR to a folder that is kept"
-        yield Finding(name="compiled kernels", found=str(kernels), advice=advice if lost else "")
+        yield Finding(name="compiled kernels", state=str(kernels), advice=advice if lost else "")
     for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.curdir)):
         free = shutil.disk_usage(folder).free
         advice = "little: a spool or an export may fill it" if free < _LITTLE_DISK else ""
-        yield Finding(name=name, found=f"{folder}, {free / 1e9:,.1f} GB free", advice=advice)
+        yield Finding(name=name, state=f"{folder}, {free / 1e9:,.1f} GB free", advice=advice)
 
 
 def _limits() -> Iterator[Finding]:
     cores, memory = worker_count(None), memory_bytes()
-    yield Finding(name="cores", found=f"{cores} of {os.cpu_count()} may be used")
+    yield Finding(name="cores", state=f"{cores} of {os.cpu_count()} may be used")
     advice = "little: take a smaller chunk_frames, or fewer workers" if memory < _LITTLE_MEMORY else ""
-    yield Finding(name="memory", found=f"{memory / 1e9:,.1f} GB", advice=advice)
+    yield Finding(name="memory", state=f"{memory / 1e9:,.1f} GB", advice=advice)
     if sys.platform != "win32":
         import resource
 
         files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         advice = f"few for movies in many files: ulimit -n {most}" if files < min(_FEW_FILES, most) else ""
-        yield Finding(name="open files", found=f"{files:,} at once", advice=advice)
+        yield Finding(name="open files", state=f"{files:,} at once", advice=advice)

@@ -185,7 +185,7 @@ def choose(
     return Choice(
         source=movie.name,
         sample=str(sample),
-        found=built_in.inventory,
+        inventory=built_in.inventory,
         dtype=movie.dtype.name,
         noise=model,
         photons=photons,

@@ -70,8 +70,8 @@ class Choice:
     source : str
     sample : str
         Part of the movie that was looked at.
-    found : str
-        Regions and spots that were found.
+    inventory : str
+        Number of regions and spots in it.
     dtype : str
     noise : NoiseModel
     photons : float
@@ -87,7 +87,7 @@ class Choice:
 
     source: str
     sample: str
-    found: str
+    inventory: str
     dtype: str
     noise: NoiseModel
     photons: float
@@ -142,7 +142,7 @@ class Choice:
         return {
             "source": self.source,
             "sample": self.sample,
-            "found": self.found,
+            "inventory": self.inventory,
             "dtype": self.dtype,
             "noise": asdict(self.noise),
             "photons": self.photons,
@@ -171,7 +171,7 @@ class Choice:
     def __str__(self) -> str:
         model = self.noise
         lines = [
-            f"{self.source}: {self.sample}; {self.found}",
+            f"{self.source}: {self.sample}; {self.inventory}",
             f"gain {model.gain:.4g} ADU/photon, offset {model.offset:.4g} ADU, "
             f"{self.photons:.3g} photons per pixel",
             f"Change by storing over the difference of two takes; * is distinguishable (about {LIMIT:.2f}):",

@@ -48,7 +48,7 @@ class Measured:
         return nbytes / 1e6 * lanes / max(self.stages[stage], 1e-9)
 
     @property
-    def held_back_by(self) -> tuple[str, float]:
+    def limiting_stage(self) -> tuple[str, float]:
         """Return the limiting stage, and its share of all thread time.
 
         One thread reads, so reading is the limit if it takes most of the wall time. Waiting for the disk is
@@ -64,7 +64,7 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
-        stage, share = self.held_back_by
+        stage, share = self.limiting_stage
         return {
             **asdict(self),
             "ratio": self.ratio,

@@ -72,7 +72,7 @@ class Profile:
         smallest = max(self.measured, key=lambda m: m.ratio)
         sentences = []
         for title, m in (("fastest", fastest), ("smallest", smallest)):
-            stage, share = m.held_back_by
+            stage, share = m.limiting_stage
             sentences.append(
                 f"{title}: {m.layout}, {m.preset} on {cores_text(m.cores)} ({m.backend}): "
                 f"{m.megabytes_per_second:,.0f} MB/s at ratio {m.ratio:.2f}; "
@@ -111,7 +111,7 @@ class Profile:
                 f"{m.megabytes_per_second:,.0f}",
                 *rates,
             )
-            stage, share = m.held_back_by
+            stage, share = m.limiting_stage
             grid.add_row(m.backend, m.layout, m.preset, *numbers, f"{stage} {100 * share:.0f} %")
         shape = " x ".join(map(str, self.shape[1:]))
         limits = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.ceilings.items())

@@ -98,7 +98,7 @@ def test_rates_are_of_raw_bytes_but_for_writing():
     ],
 )
 def test_what_holds_it_back(stages, stage):
-    assert measured(stages=stages).held_back_by[0] == stage
+    assert measured(stages=stages).limiting_stage[0] == stage
 
 
 def test_whole_chunks_are_encoded_where_there_is_time_and_it_is_told_where_not():

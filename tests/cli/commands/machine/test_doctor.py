@@ -11,7 +11,7 @@ def test_what_is_found_is_told(cli):
     ran = cli("doctor")
     assert ran.code == 0 and "numba" in ran.out and "compiled kernels" in ran.out
     ran = cli("doctor", "--json")
-    assert ran.json["backend"]["found"] == "numba" and not ran.json["numpy"]["broken"]
+    assert ran.json["backend"]["state"] == "numba" and not ran.json["numpy"]["broken"]
 
 
 def test_what_is_missing_comes_with_what_to_do(cli, monkeypatch):
@@ -24,7 +24,7 @@ def test_what_is_missing_comes_with_what_to_do(cli, monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     ran = cli("doctor", "--json")
     assert ran.code == 1 and ran.json["zarr"] == {
-        "found": "not installed",
+        "state": "not installed",
         "advice": "pip install zarr",
         "broken": True,
     }
