@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
-from benchmarks.arguments import parser_of
-from benchmarks.interleaved_timing import Others, Timing, interleaved, machine
 from benchmarks.memory import NOISE, Shifted
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.interleaved_timing import Others, Timing, interleaved, machine
 
 SUFFIXES = {"folder": ".zarr", "OME-Zarr": ".ome.zarr"}
 

@@ -26,10 +26,11 @@ from benchmarks import (
     vector_instructions,
     workers,
 )
-from benchmarks.arguments import parser_of
-from benchmarks.cases import NOISE
-from benchmarks.figures import draw_comparison, draw_scaling
-from benchmarks.results_csv import RESULTS, gathered, load, newest
+from benchmarks.support import one_off_experiments
+from benchmarks.support.arguments import parser_of
+from benchmarks.support.cases import NOISE
+from benchmarks.support.figures import draw_comparison, draw_scaling
+from benchmarks.support.results_csv import RESULTS, gathered, load, newest
 from photon_gpu.store.durable import replacing
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from photon_gpu.estimate.cross_checks.frame_noise import FrameNoise
-from photon_gpu.estimate.cross_checks.noise_rank import NoiseRank
+from photon_gpu.estimate.cross_checks.low_rank_noise import NoiseRank
 from photon_gpu.estimate.cross_checks.spectrum import NoiseSpectrum
 from photon_gpu.estimate.curve import Correlation, Curve, Moments
 from photon_gpu.estimate.diagnostics import Finding, Severity

@@ -29,7 +29,7 @@ from photon_gpu.reader.exporters.tiff import fields_not_read, write_tiff
 from photon_gpu.reader.exporters.zarr import write_zarr
 from photon_gpu.reader.movie import Movie
 from photon_gpu.recording import lost_frames
-from photon_gpu.sources.missing import listed, within
+from photon_gpu.sources.missing_frames import listed, within
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
 from photon_gpu.store.ome_zarr.zarr2_view import in_container

@@ -19,7 +19,7 @@ from photon_gpu.reader.dask_arrays import counts_to_dask
 from photon_gpu.reader.movie_protocol import Readable
 from photon_gpu.reader.reductions import Axis
 from photon_gpu.recording import Recording, lost_frames
-from photon_gpu.sources.missing import within
+from photon_gpu.sources.missing_frames import within
 
 
 def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:

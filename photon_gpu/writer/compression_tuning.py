@@ -25,7 +25,7 @@ from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipping_levels import NO_CLIPPING, clipping_levels
 from photon_gpu.engine.model.clipping_levels_code_table import ClippedCodeTable
-from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, entropy, information_kept_by
+from photon_gpu.engine.model.entropy_and_information import COARSE, DARK_PHOTONS, entropy, information_kept_by
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.fast_crc32 import crc32
 from photon_gpu.engine.runtime.stopwatch import Map, Stages

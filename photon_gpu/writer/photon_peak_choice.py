@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.engine.model.information import DARK_PHOTONS, entropy_of_counts, information_kept_by
+from photon_gpu.engine.model.entropy_and_information import (
+    DARK_PHOTONS,
+    entropy_of_counts,
+    information_kept_by,
+)
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.model.photon_peak_code_table import LEAST_GAIN, MOST_PEAKS
 

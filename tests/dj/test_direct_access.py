@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.support.dj_movies import RECORDING, poisson
-from tests.support.dj_tables import declare
+from tests.support.dj.movies import RECORDING, poisson
+from tests.support.dj.tables import declare
 from tests.support.npm import npm_install
 
 A = poisson(3)

@@ -19,9 +19,9 @@ import photon_gpu as pg
 from photon_gpu.store.ome_zarr import shards
 from tests.support import servers
 from tests.support.chromium import Chromium
-from tests.support.faulty_network import options
+from tests.support.faults.faulty_network import options
+from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 from tests.support.npm import npm_install
-from tests.support.one_camera_movies import CAMERA, camera_movie
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
 VALUES = camera_movie(75, 48, 64)

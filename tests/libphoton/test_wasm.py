@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.golden_names import GOLDEN, LISTED
 from tests.support.npm import npm_install
+from tests.support.stores.golden_names import GOLDEN, LISTED
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
 COMPACT = [name for name in LISTED if name.startswith("compact")]

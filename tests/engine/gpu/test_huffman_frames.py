@@ -20,8 +20,8 @@ from photon_gpu.engine.codec.requested_part import ChunkPart
 from photon_gpu.engine.runtime.buffers import bytes_of
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels.zstd_huffman import cpu
-from tests.support import cupy_standin as standin
-from tests.support.gpu_movies import NOISE, SORTED, THREE_BANDS, both, movie
+from tests.support.cuda import cupy_standin as standin
+from tests.support.cuda.gpu_movies import NOISE, SORTED, THREE_BANDS, both, movie
 
 HUFFMAN = "zstd-1-noshuffle-65536"
 

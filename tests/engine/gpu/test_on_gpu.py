@@ -25,9 +25,8 @@ from tests.support.cuda.gpu_movies import (
     read_in_parts,
     refuse_bad_input,
 )
-from tests.support.gpu_movies import DTYPES as MOVIE_DTYPES
-from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, altered, in_blosc, made
-from tests.support.kernel_vectors import (
+from tests.support.cuda.gpu_movies import DTYPES as MOVIE_DTYPES
+from tests.support.cuda.kernel_vectors import (
     DTYPES,
     each_frame,
     every_value,
@@ -39,7 +38,7 @@ from tests.support.kernel_vectors import (
     thresholds_for,
     weights_of,
 )
-from tests.support.stores.huffman_bytes import BYTES, LENGTHS, LONG, in_blosc, made
+from tests.support.stores.huffman_bytes import BYTES, LENGTHS, LONG, altered, in_blosc, made
 
 pytestmark = pytest.mark.gpu
 

@@ -12,8 +12,8 @@ from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.checks import COMB, cumulants, photon_peaks
 from photon_gpu.estimate.cross_checks.dead_zone import dead_zone
 from photon_gpu.estimate.cross_checks.frame_noise import frame_noise
-from photon_gpu.estimate.cross_checks.lattice import comb
-from photon_gpu.estimate.cross_checks.noise_rank import noise_rank
+from photon_gpu.estimate.cross_checks.low_rank_noise import noise_rank
+from photon_gpu.estimate.cross_checks.per_pixel_scaling import comb
 from photon_gpu.estimate.cross_checks.photon_peaks import peak_distance
 from photon_gpu.estimate.cross_checks.value_scaling import spread_of_means, stretched
 from photon_gpu.estimate.curve import UNKNOWN

@@ -18,10 +18,8 @@ import numpy as np
 from photon_gpu.kernels import reference
 from photon_gpu.kernels.zstd_huffman import cpu
 from photon_gpu.kernels.zstd_huffman import reference as huffman_reference
-from tests.support import cupy_standin as standin
-from tests.support.cuda_on_cpu import host_module
-from tests.support.huffman_bytes import altered
-from tests.support.kernel_vectors import (
+from tests.support.cuda import cupy_standin as standin
+from tests.support.cuda.kernel_vectors import (
     DTYPES,
     each_frame,
     full_range,
@@ -32,6 +30,7 @@ from tests.support.kernel_vectors import (
     weights_of,
 )
 from tests.support.cuda.on_cpu import host_module
+from tests.support.stores.huffman_bytes import altered
 
 CODES: tuple[str, ...] = ("uint8", "uint16", "uint32")
 OUTPUTS: tuple[str, ...] = ("uint8", "int16", "float32", "float64")

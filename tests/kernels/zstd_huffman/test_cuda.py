@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from photon_gpu.kernels.zstd_huffman import cpu, reference
-from tests.support import cupy_standin as standin
-from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, altered, functions, in_blosc, made
+from tests.support.cuda import cupy_standin as standin
+from tests.support.stores.huffman_bytes import BYTES, LENGTHS, LONG, altered, functions, in_blosc, made
 
 DAMAGED = [(name, 2200) for name in ("half bytes", "two symbols", "deepest", "noise", "six symbols")]
 """Contents of frames that are damaged."""

@@ -16,7 +16,16 @@ import pytest
 import zstandard
 
 from photon_gpu.kernels.zstd_huffman import cpu, cpu_codes, reference
-from tests.support.huffman_bytes import BYTES, LENGTHS, LONG, NOTHING, altered, functions, in_blosc, made
+from tests.support.stores.huffman_bytes import (
+    BYTES,
+    LENGTHS,
+    LONG,
+    NOTHING,
+    altered,
+    functions,
+    in_blosc,
+    made,
+)
 
 BLOCKS = (1 << 15, 1 << 16)
 
