@@ -155,10 +155,26 @@ def test_codes_of_any_description_are_read(device: Device) -> None:
         assert device.decoded(frame, data.size) == data.tobytes()
 
 
+def blocks_of(frame: np.ndarray) -> list[int]:
+    """Kind of the literals of each block of the only zstd frame of a Blosc frame of 256 to 65,791 bytes."""
+    body, at, kinds, last = frame[24:].tobytes(), 7, [], False
+    while not last:
+        header = int.from_bytes(body[at : at + 3], "little")
+        last = bool(header & 1)
+        assert header >> 1 & 3 == 2, "a compressed block"
+        kinds.append(body[at + 3] & 3)
+        at += 3 + (header >> 3)
+    assert at == len(body)
+    return kinds
+
+
 def test_codes_are_used_by_blocks_that_are_decoded_later(device: Device) -> None:
-    """Of sixteen blocks, the fifth has the latest codes of those from the ninth on."""
-    data = np.concatenate([made("six symbols", 4 * 399), made("noise", 12 * 399)])
-    assert device.decoded(in_blosc(cpu, data, data.size, 399), data.size) == data.tobytes()
+    """Eight blocks are decoded at once. The codes of the fifth are those of all blocks from the ninth on."""
+    data = np.concatenate([made("noise", 4 * 399), np.tile(made("six symbols", 399), 20)])
+    frame = in_blosc(cpu, data, data.size, 399)
+    own, latest = 2, 3
+    assert blocks_of(frame) == [own, *3 * [latest], own, *19 * [latest]]
+    assert device.decoded(frame, data.size) == data.tobytes()
 
 
 def in_one_block(body: bytes, body_bytes: int) -> np.ndarray:

@@ -577,6 +577,13 @@ MUTANTS = (
         H,
     ),
     Mutant(
+        "latest codes lost after eight blocks",
+        DC,
+        "w.tables[AT_ONCE][i] = w.tables[latest][i];",
+        "w.tables[AT_ONCE][i] = w.tables[0][i];",
+        H,
+    ),
+    Mutant(
         "more content than there is room for",
         DC,
         "        if (block.count > content - w.done) return false;\n",
