@@ -43,11 +43,23 @@ def _shortened(value: Any, cause: BaseException | None) -> Any:
         return value
     text = _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", value)
     quoted = str(cause) if cause is not None and len(text) > _LONGEST else ""
-    room = max(_LONGEST - len(text) + len(quoted) - 3, _SHORTEST_CAUSE)
-    if room >= len(quoted):
+    room = _LONGEST - len(text) + len(quoted)
+    return text.replace(quoted, cut_in_middle(quoted, room)) if quoted else text
+
+
+def cut_in_middle(text: str, room: int) -> str:
+    """Cut the text of an error that another one quotes to ``room`` characters, but to no fewer than 93.
+
+    Its end stays, as that may be a remedy.
+
+    >>> cut_in_middle("s3://lab/run7: " + "no answer, " * 20 + "try again", 0)
+    's3://lab/run7: no answer, no answer, no answer, no answer, n...o answer, no answer, try again'
+    """
+    room = max(room - 3, _SHORTEST_CAUSE)
+    if room >= len(text):
         return text
-    end = room // 3  # a remedy, perhaps
-    return text.replace(quoted, f"{quoted[: room - end]}...{quoted[-end:]}")
+    end = room // 3
+    return f"{text[: room - end]}...{text[-end:]}"
 
 
 class InvalidInputError(PhotonError, ValueError):

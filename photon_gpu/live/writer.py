@@ -25,6 +25,7 @@ from photon_gpu.errors import (
     PhotonError,
     QueueFullError,
     RecordingError,
+    cut_in_middle,
 )
 from photon_gpu.live.frame_check import FrameCheck
 from photon_gpu.live.pipeline.encoder import is_estimate, resolve_noise
@@ -595,7 +596,7 @@ class LiveWriter:
                 error = self._ledger.error
             if error is not None or self._abandoned.is_set():
                 why = error or "it was closed while an append waited for room"
-                raise self._ended(f"{why}; {accepted} frames of this append had been accepted") from error
+                raise self._ended(why, f"; {accepted} frames of this append had been accepted") from error
         if self._journaling is not None:
             self._journaling.follow(chunk)
         self._chunk = chunk
@@ -608,8 +609,9 @@ class LiveWriter:
                     raise self._ended(error) from error
                 self._ledger.changed.wait(1.0)
 
-    def _ended(self, why: object) -> RecordingError:
-        return RecordingError(f"the recording ended: {why}; {self._whereabouts(self._ledger.frames_in)}")
+    def _ended(self, why: object, accepted: str = "") -> RecordingError:
+        rest = f"{accepted}; {self._whereabouts(self._ledger.frames_in)}"
+        return RecordingError(f"the recording ended: {cut_in_middle(str(why), 270 - len(rest))}{rest}")
 
     def _whereabouts(self, frames: int) -> str:
         with self._ledger.changed:
