@@ -206,7 +206,7 @@ def test_a_marker_of_somebody_else_is_respected(tmp_path):
 def test_parameters_survive_json():
     config = LiveConfig(frame_shape=(6, 7), dtype="int16", durability="frame", dither=5, chunk_frames=9)
     assert LiveConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    with pytest.raises(InvalidInputError, match="'colour' is not known"):
+    with pytest.raises(InvalidInputError, match="settings: 'colour' is not one of"):
         LiveConfig.from_dict({**config.to_dict(), "colour": 1})
 
 
