@@ -8,6 +8,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.check.fidelity.property_verdicts import LIMITS
 from photon_gpu.engine.codec import encoding
+from photon_gpu.engine.layouts import plain_decode
 from photon_gpu.engine.model.anscombe import inverse_anscombe, inverse_anscombe_unbiased
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.reader.movie import Movie
@@ -23,9 +24,14 @@ def cells():
 @pytest.fixture
 def fresh_tables():
     """Tables are shared and remembered: planted ones must not outlive a test."""
-    encoding._table.cache_clear()
+    forget_tables()
     yield
+    forget_tables()
+
+
+def forget_tables():
     encoding._table.cache_clear()
+    plain_decode._label_table.cache_clear()
 
 
 def stored(raw, noise, **options):
@@ -131,7 +137,7 @@ def test_rounding_always_down_fails_on_the_bias(monkeypatch, fresh_tables, gain)
     )
     raw = np.asarray(movie)
     assert pg.fidelity(raw, stored(raw, movie.noise))["bias"].status == "PASS"
-    encoding._table.cache_clear()
+    forget_tables()
     planted_decoder(monkeypatch, lambda t, k: np.floor(t.representatives(int(k[0]), int(k[-1]))))
     line = pg.fidelity(raw, stored(raw, movie.noise))["bias"]
     assert line.status == "FAIL" and "rounds down" in line.cause
@@ -168,7 +174,7 @@ def test_codes_cut_to_eight_bits_fail_on_clipping(monkeypatch, fresh_tables):
     raw = np.asarray(movie)
     sound = pg.fidelity(raw, stored(raw, movie.noise))
     assert sound.verdict == "PASS", str(sound)
-    encoding._table.cache_clear()
+    forget_tables()
     right = CodeTable.label_luts
     monkeypatch.setattr(CodeTable, "label_luts", lambda self: np.minimum(right(self), 255 * self.step))
     report = pg.fidelity(raw, stored(raw, movie.noise))
