@@ -307,6 +307,12 @@ class Selected(Source):
 
 def _range(frames: Any, total: int, per_frame: int, source: Source) -> tuple[int, int]:
     """First and last (exclusive) requested frame; without a request, frames must form whole groups."""
+    if not total:
+        raise InvalidInputError(
+            f"{source.name[-60:]}: it has {source.shape[0]} frames, and one group (channels x planes) has "
+            f"{per_frame}. Ask for fewer channels or planes; open files of one frame together, as a list "
+            "or 'run_*.tif'"
+        )
     if frames is None:
         if left := source.shape[0] % per_frame:
             raise InvalidInputError(

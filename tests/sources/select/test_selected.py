@@ -68,6 +68,8 @@ def test_what_the_recording_says_follows_the_selection():
     "options, message",
     [
         ({"channels": 5}, "24 frames are not whole groups of 5.*frames=0:4"),
+        ({"channels": 5, "planes": 5}, "has 24 frames, and one group .* has 25. Ask for fewer"),
+        ({"channels": 25, "frames": "0:1"}, "has 24 frames, and one group .* has 25. Ask for fewer"),
         ({"channels": 0}, "at least 1"),
         ({"channels": True}, "at least 1"),
         ({"channel": 0}, "its axes are tyx. channels=N"),
