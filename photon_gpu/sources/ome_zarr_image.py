@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.recording import Document, Recording
+from photon_gpu.recording import NOTHING, Document, Recording
 from photon_gpu.sources.select.axes import letters
+from photon_gpu.sources.select.stored_dimension_names import parent
 
 ATTRIBUTES = "zarr/image/attributes.json"
 """Document of the attributes of an image's group."""
@@ -67,6 +68,19 @@ def full_resolution(group: Any, name: str) -> tuple[Any, Recording]:
     except (KeyError, IndexError, TypeError) as error:
         raise CorruptDataError(f"{name}: the multiscales metadata name no array: {error!r}") from error
     return array, _recording(group, images[0], level, array.ndim)
+
+
+def recording_of_level(array: Any) -> Recording:
+    """Return the metadata of the image that has an array as a level; empty if it is no level of an image."""
+    try:
+        group, name = parent(array)
+        images = attributes_of(group)["multiscales"]
+        image, level = next(
+            (image, level) for image in images for level in image["datasets"] if level["path"] == name
+        )
+        return _recording(group, image, level, array.ndim)
+    except Exception:
+        return NOTHING  # no group, or not OME-Zarr; each store raises other errors
 
 
 def _recording(group: Any, image: dict[str, Any], level: dict[str, Any], dimensions: int) -> Recording:

@@ -60,6 +60,34 @@ def test_the_report_names_coordinates_that_are_not_read(tmp_path, source):
     assert recording.timestamps is None and recording.channel_names == ("green", "red")
 
 
+@pytest.mark.parametrize("source", ["object", "zarr 2", "zarr 3", "array of zarr"])
+def test_positions_at_even_steps_from_zero_in_a_unit_give_the_pixel_size(tmp_path, source):
+    um, even = {"units": "um"}, 0.1 * np.arange(8)
+    movie = labelled(("time", STEPS, {"units": "ms"}), y=("y", 2 * np.arange(8), um), x=("x", even, um))
+    if source != "object":
+        movie = stored(movie, tmp_path / "raw.zarr", 2 if source == "zarr 2" else 3)
+        movie += "/movie" if source == "array of zarr" else ""
+    with open_source(movie) as opened:
+        assert opened.recording.pixel_size == {"y": (2.0, "µm"), "x": (0.1, "µm")}
+        assert opened.recording.not_kept == ()
+
+
+@pytest.mark.parametrize(
+    "positions, attributes",
+    [
+        (0.5 * np.arange(8), {}),
+        (0.5 * np.arange(8) + 3, {"units": "um"}),
+        (-0.5 * np.arange(8), {"units": "um"}),
+        ([0, 0.5, 1, 1.5, 2, 2.5, 3, 4], {"units": "um"}),
+    ],
+    ids=["no unit", "elsewhere", "falling", "uneven"],
+)
+def test_positions_that_are_no_pixel_size_are_named(positions, attributes):
+    with open_source(labelled(("time", STEPS, {"units": "ms"}), x=("x", positions, attributes))) as opened:
+        assert opened.recording.pixel_size == {}
+        assert opened.recording.not_kept == ("coordinate 'x' along x",)
+
+
 def test_uneven_times_have_no_rate_and_missing_ones_are_nan(tmp_path):
     dates = START + np.array([0, 100, 250, 300, 400]) * np.timedelta64(1, "ms")
     dates[3] = np.datetime64("NaT")

@@ -39,6 +39,23 @@ def test_the_level_of_full_resolution_is_the_movie(tmp_path, channels, version):
         assert source.shape == (6, 2, 6, 8)
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("level, size", [("s1", 0.5), ("s0", 1.0)])
+def test_a_level_that_is_opened_by_its_own_path_has_the_metadata_of_the_image(
+    tmp_path, channels, version, level, size
+):
+    root = tmp_path / "image.ome.zarr"
+    zarr_format = 2 if version == "0.4" else 3
+    write_ome_zarr(zarr.open_group(str(root), mode="w", zarr_format=zarr_format), channels, version=version)
+    for obj in (root / level, f"{root}::{level}", zarr.open_array(str(root / level), mode="r")):
+        with open_source(obj) as source:
+            assert source.recording.axes == "tcyx"
+            assert source.recording.channel_names == ("GCaMP", "tdTomato")
+            assert source.recording.pixel_size == {"y": (size, "µm"), "x": (size, "µm")}
+            assert source.recording.frame_rate == pytest.approx(50.0)
+            assert "multiscales" in source.recording.document("zarr/image/attributes.json").text
+
+
 def test_a_file_of_images_as_bioformats2raw_makes_them(tmp_path, channels):
     root = tmp_path / "images.zarr"
     group = zarr.open_group(str(root), mode="w", zarr_format=2)

@@ -37,7 +37,7 @@ def zarr_coordinates(array: Any, dims: tuple[str, ...]) -> list[Coordinate]:
     """Coordinates that xarray stored beside an array: named as a dimension, or in its ``coordinates``."""
     listed = str(array.attrs.get("coordinates", "")).split()
     try:
-        group = _parent(array)
+        group, _ = parent(array)
         beside = {name: group[name] for name in dict.fromkeys((*dims, *listed)) if name in group}
         return [
             Coordinate(name, zarr_dimensions(one) or (name,) * one.ndim, one[...], dict(one.attrs))
@@ -50,19 +50,19 @@ def zarr_coordinates(array: Any, dims: tuple[str, ...]) -> list[Coordinate]:
 def _ome_axes(array: Any) -> list[str] | None:
     """Axis names in the multiscales metadata of the parent group; None without such metadata."""
     try:
-        attributes: Any = dict(_parent(array).attrs)
+        attributes: Any = dict(parent(array)[0].attrs)
         listed = attributes.get("ome", attributes)["multiscales"]
         return [axis["name"] if isinstance(axis, dict) else axis for axis in listed[0]["axes"]]
     except Exception:
         return None  # no group, or not OME-Zarr; each store raises other errors
 
 
-def _parent(array: Any) -> Any:
-    """Open the group above an array for reading."""
+def parent(array: Any) -> tuple[Any, str]:
+    """Open the group above an array for reading; return it, and the name of the array in it."""
     import zarr
 
     store, path = array.store, array.store_path.path
     if not path and hasattr(store, "root"):  # the parent group is outside the opened folder
-        store, path = str(store.root.parent), "."
-    above = path.rpartition("/")[0]
-    return zarr.open_group(store, path=above, mode="r", zarr_format=array.metadata.zarr_format)
+        store, path = str(store.root.parent), store.root.name
+    above, _, name = path.rpartition("/")
+    return zarr.open_group(store, path=above, mode="r", zarr_format=array.metadata.zarr_format), name

@@ -1,4 +1,4 @@
-"""Read times and channel names from the coordinates of an xarray object, or of a Zarr group it wrote."""
+"""Read times, channel names and pixel sizes from coordinates: of xarray objects, or of Zarr groups."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNITS = {
     "day": 86400.0,
 }
 _CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
-_EVEN = 1e-3  # share of a period by which frames at a steady rate may be off
+_EVEN = 1e-3  # share of a step by which values at even steps may be off
 _EPOCH = np.datetime64(0, "s")  # 1970
 _NO_TIME = np.iinfo(np.int64).min  # a missing date as an integer
 
@@ -50,9 +50,10 @@ class Coordinate:
 def with_coordinates(
     recording: Recording, dims: Sequence[str], coordinates: Iterable[Coordinate]
 ) -> Recording:
-    """Add the times and channel names of coordinates to a recording; name what cannot be read as not kept.
+    """Add what coordinates say to a recording: times, channel names, pixel sizes; name the rest as not kept.
 
-    Dates become seconds since 1970. Times at a steady rate give the frame rate.
+    Dates become seconds since 1970. Times at a steady rate give the frame rate. Positions of rows, columns or
+    planes at even steps from 0, in a unit, give the pixel size.
 
     Examples
     --------
@@ -69,6 +70,7 @@ def with_coordinates(
     channels = dims[axes.index("c")] if axes is not None and "c" in axes else None
     times: NDArray[np.float64] | None = None
     names: tuple[str, ...] = ()
+    sizes: dict[str, tuple[float, str]] = {}
     not_kept: list[str] = []
     # A coordinate with the name of its dimension says most.
     for one in sorted(coordinates, key=lambda one: (one.name,) != one.dims):
@@ -79,11 +81,16 @@ def with_coordinates(
                 continue
         if one.dims == (channels,) and not names and (names := _texts(values)):
             continue
+        letter = axes[dims.index(one.dims[0])] if axes is not None and one.dims == (one.name,) else ""
+        if letter in ("z", "y", "x") and (size := _pixel(values, one.attributes)) is not None:
+            sizes[letter] = size
+            continue
         if values.ndim != 1 or not np.array_equal(values, np.arange(len(values))):  # more than numbers
             not_kept.append(f"coordinate {one.name!r} along {', '.join(one.dims) or 'no axis'}")
     return recording.replace(
         timestamps=recording.timestamps if times is None else times,
         frame_rate=recording.frame_rate or _rate(times),
+        pixel_size=recording.pixel_size or sizes,
         channel_names=recording.channel_names or names,
         not_kept=(*recording.not_kept, *not_kept),
     )
@@ -119,10 +126,26 @@ def _texts(values: NDArray[Any]) -> tuple[str, ...]:
     return tuple(listed) if all(isinstance(text, str) for text in listed) else ()
 
 
+def _pixel(values: NDArray[Any], attributes: Mapping[str, Any]) -> tuple[float, str] | None:
+    """Size and unit of pixels, from positions at even steps from 0; None for others, or without a unit."""
+    unit = attributes.get("units")
+    if not isinstance(unit, str) or not unit.strip() or values.ndim != 1 or values.dtype.kind not in "iuf":
+        return None
+    size = _step(values)
+    return None if size is None or values[0] != 0 else (size, unit.strip())
+
+
 def _rate(times: NDArray[np.float64] | None) -> float | None:
     """Frames per second of times that are evenly spaced; None for others."""
-    if times is None or len(times) < 2:
+    period = None if times is None else _step(times)
+    return None if period is None else float(f"{1 / period:.6g}")
+
+
+def _step(values: NDArray[Any]) -> float | None:
+    """Step of values that rise at even steps; None for others."""
+    if len(values) < 2:
         return None
-    period = float(times[-1] - times[0]) / (len(times) - 1)
-    even = period > 0 and bool((np.abs(np.diff(times) - period) <= _EVEN * period).all())
-    return float(f"{1 / period:.6g}") if even else None
+    values = values.astype(np.float64)
+    step = float(values[-1] - values[0]) / (len(values) - 1)
+    even = step > 0 and bool((np.abs(np.diff(values) - step) <= _EVEN * step).all())
+    return float(f"{step:.9g}") if even else None
