@@ -22,7 +22,12 @@ from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.missing_frames import ERROR, FILL, ZERO, check_missing, settle, within
-from photon_gpu.sources.ome_zarr_image import choose_image, full_resolution, is_image
+from photon_gpu.sources.ome_zarr_image import (
+    choose_image,
+    full_resolution,
+    is_image,
+    recording_of_level,
+)
 from photon_gpu.sources.select.stored_dimension_names import zarr_axes, zarr_coordinates, zarr_dimensions
 from photon_gpu.sources.select.xarray_coordinates import with_coordinates
 
@@ -34,6 +39,9 @@ OME_MARK = "ome_crc32"
 
 EXPORTED = ("written_by", "unit", "_ARRAY_DIMENSIONS", "photon_recording", OME_MARK)
 """Attributes of an array that ``decode`` writes."""
+
+# Attributes of a photon movie that describe its own files only.
+_OF_ONE_MOVIE = ("photon_recording", "photon_movie_id", "photon_format", "predictor")
 
 # numcodecs raises its own for arrays of Zarr v2, zarr for v3, and from 3.4 for both.
 _UNKNOWN_CODEC = (numcodecs.errors.UnknownCodecError, zarr.errors.UnknownCodecError)
@@ -75,8 +83,10 @@ class ZarrSource(ChunkedSource):
         super().__init__(array, name=name, chunks=array.chunks)
         self.stored_axes = zarr_axes(array)
         self.recording = _recording_of({"": array}, array)
-        if not _is_ours(array) and (dims := zarr_dimensions(array)):
-            self.recording = with_coordinates(self.recording, dims, zarr_coordinates(array, dims))
+        if not _is_ours(array):
+            self.recording = recording_of_level(array).joined(*self.recording.documents)
+            if dims := zarr_dimensions(array):
+                self.recording = with_coordinates(self.recording, dims, zarr_coordinates(array, dims))
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
                 lacking, problem = sync(_find_gaps(array))
@@ -191,6 +201,7 @@ def open_zarr(
     more = (document for document in own.documents if document.name not in names)
     source.recording = recording.replace(
         channel_names=recording.channel_names or own.channel_names,
+        pixel_size=recording.pixel_size or own.pixel_size,
         frame_rate=recording.frame_rate or own.frame_rate,
         timestamps=own.timestamps if recording.timestamps is None else recording.timestamps,
         documents=(*recording.documents, *more),
@@ -226,7 +237,7 @@ def _only_movie(group: Any, name: str) -> tuple[Any, Recording]:
     described = {path: (array.shape, array.dtype) for path, array in arrays.items()}
     chosen = choose_movie(described, name=name, option="path")
     above = {path: node for path, node in groups.items() if f"{chosen}/".startswith(f"{path}/")}
-    return arrays[chosen], _attributes_of({"": group, **above, chosen: arrays[chosen]})
+    return arrays[chosen], _recording_of({"": group, **above, chosen: arrays[chosen]}, arrays[chosen])
 
 
 def _image(group: Any, name: str) -> tuple[Any, Recording]:
@@ -255,8 +266,19 @@ def _recording_of(nodes: dict[str, Any], array: Any) -> Recording:
     path = array.store_path / NAME
     data = sync(path.get())
     kept = NOTHING if data is None else unpack(data.to_bytes(), str(path))
-    kept = recording.replace(timestamps=kept.timestamps, documents=kept.documents)
-    return kept.joined(*recording.documents)
+    new = [one for one in recording.documents if not any(_says(old, one) for old in kept.documents)]
+    return recording.replace(timestamps=kept.timestamps, documents=kept.documents).joined(*new)
+
+
+def _says(old: Document, new: Document) -> bool:
+    """Whether a document of attributes has all that another one says of each array."""
+    if old.media_type != new.media_type or not old.name.startswith("zarr/attributes"):
+        return False
+    try:
+        there = json.loads(old.data)
+        return all(own.items() <= there.get(path, {}).items() for path, own in json.loads(new.data).items())
+    except (ValueError, AttributeError):
+        return False
 
 
 def _attributes_of(nodes: dict[str, Any]) -> Recording:
@@ -269,8 +291,18 @@ def _attributes_of(nodes: dict[str, Any]) -> Recording:
     except InvalidInputError:
         recording = NOTHING
     for path, own in attributes.items():
-        fields = EXPORTED if own.get("written_by") == "photon_gpu" else ("photon_recording",)
+        fields: tuple[str, ...] = ("photon_recording",)
+        if own.get("written_by") == "photon_gpu":
+            fields = EXPORTED
+        elif own.get("codec_name") == "photon":
+            fields = _OF_ONE_MOVIE
         attributes[path] = {name: value for name, value in own.items() if name not in fields}
+        if fields is _OF_ONE_MOVIE and isinstance(channels := own.get("channel_models"), dict):
+            models = [
+                {name: value for name, value in model.items() if name not in fields}
+                for model in channels.get("models", [])
+            ]
+            attributes[path]["channel_models"] = {**channels, "models": models}
     attributes = {path: own for path, own in attributes.items() if own}
     if not attributes:
         return recording

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
+import photon_gpu as pg
 from photon_gpu.errors import (
     CorruptDataError,
     InvalidInputError,
@@ -129,6 +131,31 @@ def test_a_photon_movie_inside_a_group(tmp_path):
     plain_movie(tmp_path).rename(tmp_path / "g.zarr" / "movie")
     with pytest.raises(InvalidInputError, match="photon movie already"):
         open_source(tmp_path / "g.zarr")
+
+
+@pytest.mark.parametrize("container", ["folder", "ome-zarr"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_movie_that_is_stored_again_and_again_says_everything_once(tmp_path, container, channels):
+    noise = pg.NoiseModel(gain=2.0)
+    options = {"noise": noise if channels == 1 else [noise, pg.NoiseModel(gain=4.0)]}
+    options |= {"container": container, "layout": "compact", "check": False, "trust_noise": True}
+    movie = np.random.default_rng(0).poisson(50, (20, channels, 12, 16)).astype("uint16")
+    suffix = ".zarr" if container == "folder" else ".ome.zarr"
+    paths = [str(tmp_path / f"{number}{suffix}") for number in range(4)]
+    with open_source(movie, axes="tcyx", timestamps=np.arange(20.0)) as source:
+        pg.encode(source, paths[0], attributes={"cage": 3}, **options)
+    for before, path in itertools.pairwise(paths):
+        pg.encode(before, path, **options)
+    stored = pg.open(paths[3])
+    assert list(stored.source_metadata) == ["zarr/attributes.json"]
+    attributes = json.loads(stored.source_metadata["zarr/attributes.json"].data)[""]
+    assert attributes["cage"] == 3 and attributes["quantization_step"] == 0.5
+    assert not {"photon_movie_id", "photon_format", "predictor"} & set(attributes)
+    assert "predictor" not in str(attributes)
+    pg.encode(paths[3], tmp_path / f"other{suffix}", attributes={"cage": 4}, **options)
+    pg.encode(tmp_path / f"other{suffix}", tmp_path / f"last{suffix}", **options)
+    documents = pg.open(tmp_path / f"last{suffix}").source_metadata.values()
+    assert [json.loads(one.data)[""]["cage"] for one in documents] == [3, 4]
 
 
 @pytest.mark.parametrize(
