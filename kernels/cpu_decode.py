@@ -71,7 +71,7 @@ class PhasedTable(NamedTuple):
     seed: int
 
 
-class Grid(NamedTuple):
+class DecodeGrid(NamedTuple):
     """Shape of a chunk, rows per band, first and last row (exclusive) of a part, and the wanted frames."""
 
     frames: int
@@ -84,7 +84,7 @@ class Grid(NamedTuple):
     stop: int
 
 
-class Work(NamedTuple):
+class DecodeScratch(NamedTuple):
     """Memory for one band: its codes, its residuals, and a predictor's state."""
 
     codes: NDArray

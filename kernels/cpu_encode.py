@@ -98,7 +98,7 @@ class Coded(NamedTuple):
     room: int
 
 
-class Grid(NamedTuple):
+class EncodeGrid(NamedTuple):
     """Shape of a chunk, rows per band, and the first and last row (exclusive) of a part of it."""
 
     frames: int
@@ -109,7 +109,7 @@ class Grid(NamedTuple):
     end: int
 
 
-class Work(NamedTuple):
+class EncodeScratch(NamedTuple):
     """Memory for one band: its codes, residuals, residuals in order of level, and a predictor's state."""
 
     codes: NDArray

@@ -281,7 +281,7 @@ class Opened:
 
         def decode_part(part: tuple[int, int]) -> tuple[int, int]:
             begin, end = part[0] * band, min(part[1] * band, rows)
-            grid = cpu_decode.Grid(
+            grid = cpu_decode.DecodeGrid(
                 header.frames,
                 rows,
                 columns,
@@ -291,7 +291,7 @@ class Opened:
                 self.start,
                 self.start + self.present,
             )
-            work = cpu_decode.Work(
+            work = cpu_decode.DecodeScratch(
                 scratch("codes", (each,), dtype),
                 scratch("residuals", (each,), dtype),
                 band_state(band, columns).reshape(-1),

@@ -84,9 +84,9 @@ class ChunkPlan:
         counts = np.zeros(places.bands if places.coded else places.segments, np.int64)
         ranges = split.ranges(places.bands)
 
-        def grid_of(part: tuple[int, int]) -> cpu_encode.Grid:
+        def grid_of(part: tuple[int, int]) -> cpu_encode.EncodeGrid:
             begin, end = part[0] * self.band, min(part[1] * self.band, self.rows)
-            return cpu_encode.Grid(self.frames, self.rows, columns, self.band, begin, end)
+            return cpu_encode.EncodeGrid(self.frames, self.rows, columns, self.band, begin, end)
 
         def quantize_part(part: tuple[int, int]) -> None:
             cpu_encode.quantize_bands(values, grid_of(part), quantizer, codes)
@@ -115,7 +115,7 @@ class ChunkPlan:
         return sum(total for total, _ in done)
 
     def _to(
-        self, grid: cpu_encode.Grid, counts: NDArray[np.int64], *, kept: bool
+        self, grid: cpu_encode.EncodeGrid, counts: NDArray[np.int64], *, kept: bool
     ) -> tuple[NDArray, cpu_encode.Packed | cpu_encode.Coded]:
         """Memory for the escapes or words of some bands, and for their residuals.
 
@@ -132,13 +132,13 @@ class ChunkPlan:
         escapes = scratch("all escapes", shape, self.dtype) if kept else np.empty(shape, self.dtype)
         return escapes, cpu_encode.Packed(self.body.all_nibbles, counts, escapes, SEGMENT, each)
 
-    def _work(self) -> cpu_encode.Work:
+    def _work(self) -> cpu_encode.EncodeScratch:
         """Scratch memory of this thread for one band."""
         height = min(self.band, self.rows)
         size = (self.frames * height * self.columns,)
         codes, residuals, ordered = (scratch(n, size, self.dtype) for n in ("codes", "residuals", "ordered"))
         state = scratch("state", (3 * (height + 2) * (self.columns + 2),), np.int32)
-        return cpu_encode.Work(codes, residuals, ordered, state)
+        return cpu_encode.EncodeScratch(codes, residuals, ordered, state)
 
     def put(self, first: int, codes: NDArray, residuals: NDArray) -> None:
         """Add codes and residuals ``(T, rows, columns)`` of the band that begins with row ``first``."""

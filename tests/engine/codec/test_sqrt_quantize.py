@@ -62,7 +62,7 @@ def test_clipping_levels_have_the_codes_of_the_table(ends, dtype):
     reached = values.min() <= ends.get("low", -99) or values.max() >= ends.get("high", 999)
     assert isinstance(how, cpu_encode.ByCutRoot if reached else cpu_encode.ByRoot)
     together = np.empty(values.size, quantizer.dtype)
-    cpu_encode.quantize_bands(flat, cpu_encode.Grid(5, 4, 10, 4, 0, 4), how, together)
+    cpu_encode.quantize_bands(flat, cpu_encode.EncodeGrid(5, 4, 10, 4, 0, 4), how, together)
     np.testing.assert_array_equal(together, expected.reshape(-1))
 
 
