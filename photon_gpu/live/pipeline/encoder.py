@@ -34,10 +34,10 @@ from photon_gpu.writer.movie_id import recorded
 
 _ADVICE = "Record with noise='auto', or trust_noise=True"
 
-Noise = NoiseModel | tuple[NoiseModel, ...] | Callable[[Any], Any] | None
+NoiseOrEstimator = NoiseModel | tuple[NoiseModel, ...] | Callable[[Any], Any] | None
 
 
-def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | None = None) -> Noise:
+def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | None = None) -> NoiseOrEstimator:
     """Turn the caller's ``noise`` into a noise model, a function that estimates one, or None.
 
     A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is used;
@@ -71,7 +71,7 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
     )
 
 
-def is_estimate(noise: Noise) -> bool:
+def is_estimate(noise: NoiseOrEstimator) -> bool:
     """Whether :func:`photon_gpu.estimate_noise` will estimate the model."""
     from photon_gpu.estimate import estimate_noise
 
@@ -109,7 +109,7 @@ class Encoder:
     def __init__(
         self,
         config: LiveConfig,
-        noise: Noise,
+        noise: NoiseOrEstimator,
         backend: Backend,
         workers: int,
         *,

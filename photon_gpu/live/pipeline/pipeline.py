@@ -14,13 +14,13 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError, cut_in_middle
 from photon_gpu.live.pipeline.chunk_sender import ChunkSender
-from photon_gpu.live.pipeline.encoder import Encoder, Noise
+from photon_gpu.live.pipeline.encoder import Encoder, NoiseOrEstimator
 from photon_gpu.live.pipeline.publisher import Publisher
 from photon_gpu.live.pipeline.unstored_chunks import Keeper
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.config import LiveConfig
-from photon_gpu.live.state.filling_chunks import Buffers, Chunk
+from photon_gpu.live.state.filling_chunks import Chunk, ChunkBuffers
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import error_text
 from photon_gpu.recording import Recording
@@ -67,7 +67,7 @@ class Pipeline:
         token: str,
         spool: Spool | None,
         recycler: Journal | None,
-        noise: Noise,
+        noise: NoiseOrEstimator,
         backend: Backend,
         workers: int,
         attributes: dict[str, Any],
@@ -79,7 +79,7 @@ class Pipeline:
         self.config, self._storage, self._spool = config, storage, spool
         self._attributes = attributes
         self.ledger = Ledger(config.durability, config.frames_per_chunk, published=published)
-        self.buffers = Buffers(config)
+        self.buffers = ChunkBuffers(config)
         self.layout: Layout | None = None
         self.lines: tuple[ReportLine, ...] = ()
         self._sample = ChunkSample() if config.check else None

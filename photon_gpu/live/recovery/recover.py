@@ -40,7 +40,7 @@ from photon_gpu.live.recovery.published_part import (
     finished_frames,
     published,
 )
-from photon_gpu.live.recovery.survey import PendingChunk, Range, Survey, first_number, named, survey
+from photon_gpu.live.recovery.survey import FrameSpan, PendingChunk, Survey, first_number, named, survey
 from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending, remove_rests, without_facts
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
@@ -90,8 +90,8 @@ class RecoverReport:
     url: str
     frames: int
     recovered: int
-    lost: list[Range] = field(default_factory=list)
-    doubtful: list[Range] = field(default_factory=list)
+    lost: list[FrameSpan] = field(default_factory=list)
+    doubtful: list[FrameSpan] = field(default_factory=list)
     discarded: list[str] = field(default_factory=list)
     put_back: str | None = None
     beside: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.live.recovery.unpublished_chunks import Stored, unpublished
+from photon_gpu.live.recovery.unpublished_chunks import UnpublishedChunk, unpublished
 from photon_gpu.live.spool.journal import FrameRun, covered, journaled, ranges, scan
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.filling_chunks import Chunk
@@ -17,7 +17,7 @@ from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage
 
-Range = tuple[int, int]
+FrameSpan = tuple[int, int]
 _MOST_MISSING = 10_000  # consecutive missing chunks after which the search stops
 
 
@@ -74,11 +74,11 @@ class Survey:
 
     total: int
     chunks: list[PendingChunk] = field(default_factory=list)
-    lost: list[Range] = field(default_factory=list)
-    doubtful: list[Range] = field(default_factory=list)
+    lost: list[FrameSpan] = field(default_factory=list)
+    doubtful: list[FrameSpan] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def follow(self, stored: Iterable[Stored]) -> None:
+    def follow(self, stored: Iterable[UnpublishedChunk]) -> None:
         """Append chunks of the store; the first may replace the last chunk so far if it is longer."""
         for frames, files in stored:
             number = next(n for name in files if (n := chunk_number(name)) is not None)
@@ -90,7 +90,7 @@ class Survey:
             self.total += frames
         self.doubtful = [span for span in self.doubtful if span[1] > self.total]
 
-    def lose(self, spans: Iterable[Range]) -> None:
+    def lose(self, spans: Iterable[FrameSpan]) -> None:
         """Add lost frames, with adjacent ranges joined."""
         for first, end in spans:
             if self.lost and self.lost[-1][1] == first:
@@ -144,7 +144,7 @@ def first_number(spool: Spool) -> int:
     return min(spool.chunks()[0], default=0)
 
 
-def named(ranges: list[Range]) -> str:
+def named(ranges: list[FrameSpan]) -> str:
     """Return ranges of frames as text; after ten, only count the rest."""
     return "frames " + some([f"{a} to {b - 1}" if b - a > 1 else str(a) for a, b in ranges], 10)
 

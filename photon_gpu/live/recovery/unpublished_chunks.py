@@ -15,11 +15,11 @@ from photon_gpu.store.check_without_manifest import decode_whole
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage
 
-Stored = tuple[int, dict[str, list[Any]]]
+UnpublishedChunk = tuple[int, dict[str, list[Any]]]
 """Number of frames of a chunk, and the manifest entries of its files."""
 
 
-def unpublished(storage: Storage, frames: int, description: Description) -> Iterator[Stored]:
+def unpublished(storage: Storage, frames: int, description: Description) -> Iterator[UnpublishedChunk]:
     """Yield the whole chunks that follow the first ``frames`` frames, in order.
 
     Only chunks of layout ``compact`` hold a checksum; chunks of other layouts are not trusted.
@@ -39,7 +39,7 @@ def unpublished(storage: Storage, frames: int, description: Description) -> Iter
 
 def _whole(
     storage: Storage, number: int, description: Description, layout: Compact, names: set[str]
-) -> Stored:
+) -> UnpublishedChunk:
     name, first = description.chunk_name(number), description.frames_of(number).start
     data = storage.read(name)
     frames = layout.frames(data, description.chunks)

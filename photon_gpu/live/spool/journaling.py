@@ -9,7 +9,7 @@ from functools import partial
 from photon_gpu.engine.runtime.service_thread import ServiceThread
 from photon_gpu.live.spool.acknowledged_count import AcknowledgedCount
 from photon_gpu.live.spool.journal import Journal
-from photon_gpu.live.state.filling_chunks import Buffers, Chunk
+from photon_gpu.live.state.filling_chunks import Chunk, ChunkBuffers
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, error_text
 
@@ -24,12 +24,14 @@ class Journaling:
     ----------
     journal : Journal
     ledger : Ledger
-    buffers : Buffers
+    buffers : ChunkBuffers
         Receive a chunk back once it is journaled (and encoded).
     count : AcknowledgedCount
     """
 
-    def __init__(self, journal: Journal, ledger: Ledger, buffers: Buffers, count: AcknowledgedCount) -> None:
+    def __init__(
+        self, journal: Journal, ledger: Ledger, buffers: ChunkBuffers, count: AcknowledgedCount
+    ) -> None:
         self._journal, self._ledger, self._buffers, self._count = journal, ledger, buffers, count
         self._chunks: deque[Chunk] = deque()
         self._patience = Patience(_WAIT_SECONDS)

@@ -51,7 +51,7 @@ class Chunk:
         self.filled += len(block)
 
 
-class Buffers:
+class ChunkBuffers:
     """A pool of at most ``config.chunks`` buffers; the last one used is reused first.
 
     An interrupt at any moment loses no buffer.
