@@ -59,7 +59,7 @@ class _Info(ctypes.Structure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class LibphotonHeader:
     """What a header says of a chunk, and the metadata of its store repeat."""
 
     shape: tuple[int, ...]
@@ -138,9 +138,9 @@ def _bytes(payload: NDArray[np.uint8]) -> tuple[ctypes.c_void_p, ctypes.c_size_t
     return _at(payload), ctypes.c_size_t(payload.size)
 
 
-def _header(info: _Info) -> Header:
+def _header(info: _Info) -> LibphotonHeader:
     low, high = (None if level == _NO_LEVEL else level for level in (info.low, info.high))
-    return Header(
+    return LibphotonHeader(
         shape=tuple(info.shape[: info.axes]),
         dtype=_DTYPES[info.dtype],
         gain=info.gain,

@@ -22,7 +22,7 @@ from photon_gpu.encode_settings import flag, location, one_of, progress_call, sh
 from photon_gpu.engine.codec.requested_part import STABILIZED
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.frames_to_export import ExportJob
 from photon_gpu.reader.exporters.hdf5 import check_stored_chunks, compression_name, write_hdf5
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import fields_not_read, write_tiff
@@ -186,7 +186,7 @@ def export(
     begin = time.perf_counter()
     movie.read(slice(first, first + 1), value_type)
     start = time.perf_counter()
-    job = Job(movie, value_type, dtype, first, end, progress)
+    job = ExportJob(movie, value_type, dtype, first, end, progress)
     if lost := within(lost_frames(movie.attrs), first, end):
         job.notes.append(f"{listed(lost)} were lost before the movie was stored: zeros stand there")
     if hdf5_filter is not None:
@@ -227,7 +227,7 @@ def export(
     )
 
 
-Write = Callable[[Job, IO[bytes]], None]
+Write = Callable[[ExportJob, IO[bytes]], None]
 
 
 def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, int]:
@@ -244,7 +244,7 @@ def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, in
     return int(first), int(end)
 
 
-def _write_npy(job: Job, file: IO[bytes]) -> None:
+def _write_npy(job: ExportJob, file: IO[bytes]) -> None:
     names = [name for name, _ in job.movie.recording.rows() if name != "not kept"]
     job.not_written(names, ".h5, .nwb and .zarr hold it")
     # No memory map: if the disk fills up, writing to a map kills the process.
@@ -254,7 +254,7 @@ def _write_npy(job: Job, file: IO[bytes]) -> None:
         file.write(block.reshape(-1).view(np.uint8).data)
 
 
-def _writer(job: Job, suffix: str, text: str) -> tuple[Write, str]:
+def _writer(job: ExportJob, suffix: str, text: str) -> tuple[Write, str]:
     """Return the function that writes a type of file, and the name of the type."""
     if suffix == ".npy":
         return _write_npy, "NumPy"
@@ -271,12 +271,12 @@ def _writer(job: Job, suffix: str, text: str) -> tuple[Write, str]:
     return partial(write_tiff, big=big), "BigTIFF" if big else "TIFF"
 
 
-def _is_big(job: Job, suffix: str) -> bool:
+def _is_big(job: ExportJob, suffix: str) -> bool:
     pages = math.prod(job.shape[:-2])
     return suffix == ".btf" or job.nbytes + pages * _PAGE_BYTES > _CLASSIC_TIFF_BYTES
 
 
-def _write_file(job: Job, path: Path, write: Write, overwrite: bool, needed: int) -> int:
+def _write_file(job: ExportJob, path: Path, write: Write, overwrite: bool, needed: int) -> int:
     """Write the file and return its size in bytes."""
     _check_free(path, overwrite)
     if not path.parent.is_dir():

@@ -12,7 +12,7 @@ import zarr
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.reader.export import _CLASSIC_TIFF_BYTES, ExportReport, _is_big, export
-from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.frames_to_export import ExportJob
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 SHAPES = (
@@ -96,7 +96,7 @@ def test_progress_counts_every_frame_once(tmp_path):
 
 def test_a_tiff_that_would_not_fit_is_a_bigtiff(tmp_path):
     movie = movie_of(np.zeros((2, 4, 4), "uint16"), tmp_path)
-    job = Job(movie, np.dtype("uint16"), np.dtype("uint16"), 0, 2, None)
+    job = ExportJob(movie, np.dtype("uint16"), np.dtype("uint16"), 0, 2, None)
     assert not _is_big(job, ".tif")
     job.nbytes = _CLASSIC_TIFF_BYTES
     assert _is_big(job, ".tif")

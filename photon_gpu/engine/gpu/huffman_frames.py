@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc import Compressor, frame_sizes
 from photon_gpu.engine.codec.blosc.frame import HEADER
-from photon_gpu.engine.codec.blosc.huffman import HUFFMAN_BLOCK, Trial, trial_spans, try_huffman
+from photon_gpu.engine.codec.blosc.huffman import HUFFMAN_BLOCK, HuffmanTrial, trial_spans, try_huffman
 from photon_gpu.engine.gpu.streams_and_buffers import Slot
 from photon_gpu.engine.runtime.pool import Split
 
@@ -27,7 +27,7 @@ def compressed(
     """
     spans = trial_spans(payload.size, compressor)
     parts = slot.fetch(**{f"part {i}": payload[span] for i, span in enumerate(spans)})
-    if not isinstance(try_huffman(parts, payload.size, compressor, split), Trial):
+    if not isinstance(try_huffman(parts, payload.size, compressor, split), HuffmanTrial):
         return None
     slot.resume()
     huffman, size = slot.lane.huffman, compressor.blocksize

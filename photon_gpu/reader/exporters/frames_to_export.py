@@ -16,7 +16,7 @@ from photon_gpu.reader.movie import Movie
 from photon_gpu.recording import some
 
 
-class Job:
+class ExportJob:
     """Requested values of an export, and their blocks in order."""
 
     def __init__(

@@ -14,7 +14,7 @@ import numpy as np
 
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.logger import logger
-from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.frames_to_export import ExportJob
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.hdf5.recording import MARK, content_mark
 from photon_gpu.store.metadata import CHANNELS
@@ -28,7 +28,7 @@ DOCUMENTS = "source_metadata"
 _CHUNK_BYTES = 1 << 20
 
 
-def write_hdf5(job: Job, file: IO[bytes], *, stored_chunks: bool = False) -> None:
+def write_hdf5(job: ExportJob, file: IO[bytes], *, stored_chunks: bool = False) -> None:
     """Write the dataset ``/movie``; its axes become labels, its units and rates become attributes.
 
     With ``stored_chunks``, chunks of layout compact are copied as they are stored, and
@@ -83,7 +83,7 @@ def recording_attributes(recording: Recording) -> dict[str, Any]:
     return attributes
 
 
-def check_stored_chunks(job: Job, path: str) -> None:
+def check_stored_chunks(job: ExportJob, path: str) -> None:
     """Raise InvalidInputError unless HDF5's filter can decode the chunks of this movie."""
     movie = job.movie
     reasons = {
@@ -101,7 +101,7 @@ def check_stored_chunks(job: Job, path: str) -> None:
         raise InvalidInputError(f"{path}: the filter 'photon' cannot be used: {refused}; leave it out")
 
 
-def _filtered_dataset(hdf5: Any, job: Job) -> Any:
+def _filtered_dataset(hdf5: Any, job: ExportJob) -> Any:
     """Make the dataset by the low-level interface, which does not ask whether the filter is installed."""
     import h5py
 

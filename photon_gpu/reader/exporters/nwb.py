@@ -14,7 +14,7 @@ import numpy as np
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.depth_last_channel import series_axes
-from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.frames_to_export import ExportJob
 from photon_gpu.reader.exporters.hdf5 import (
     Target,
     compression,
@@ -30,7 +30,7 @@ _TWO_PHOTON = ("scanimage", "experiment.xml", "twophotonseries")
 _UNITS = {"µm": 1e-6, "nm": 1e-9, "mm": 1e-3, "m": 1.0, "meters": 1.0}
 
 
-def write_nwb(job: Job, file: IO[bytes]) -> None:
+def write_nwb(job: ExportJob, file: IO[bytes]) -> None:
     """Write a TwoPhotonSeries if the source was a two-photon microscope, else an ImageSeries.
 
     Raises
@@ -118,7 +118,7 @@ def nwb_name(text: str) -> str:
     return text.replace("/", "_").replace(":", "_")
 
 
-def _series_shape(job: Job, axes: str) -> tuple[int, ...]:
+def _series_shape(job: ExportJob, axes: str) -> tuple[int, ...]:
     """Shape of one channel; NWB stores depth last."""
     sizes = dict(zip(axes, job.shape, strict=True))
     return tuple(sizes[axis] for axis in "tyxz" if axis in sizes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import PhotonError
 from photon_gpu.reader.exporters import tiff_descriptions as descriptions
-from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.frames_to_export import ExportJob
 from photon_gpu.reader.exporters.ome_xml_subset import ome_of_part
 from photon_gpu.reader.exporters.tiff_pages import PageForm, page_runs, tags_of_pages, write_pages
 from photon_gpu.recording import Recording
@@ -26,7 +26,7 @@ _COUNTING = re.compile(r"ImageJ=|shape=|\{|<\?xml|<(\w+:)?OME\b")
 _IMAGEJ_COUNTS, _IMAGEJ_DATA = 50838, 50839
 
 
-def write_tiff(job: Job, file: IO[bytes], *, big: bool) -> None:
+def write_tiff(job: ExportJob, file: IO[bytes], *, big: bool) -> None:
     """Write a movie as TIFF, with the tags of its source if these fit, else with its axes and units."""
     recording = job.movie.recording
     documents = {document.name: document for document in recording.documents}
@@ -61,7 +61,7 @@ def write_tiff(job: Job, file: IO[bytes], *, big: bool) -> None:
     write_pages(file, pages, positions.size, wanted, header=header, big=big, form=form, contiguous=contiguous)
 
 
-def fields_not_read(job: Job, path: str) -> list[str]:
+def fields_not_read(job: ExportJob, path: str) -> list[str]:
     """Read a file that was written, and return the fields of the recording that it does not state."""
     known = job.movie.recording
     try:
@@ -93,7 +93,7 @@ def _same_size(known: Recording, read: Recording, axis: str) -> bool:
     return math.isclose(size, other, rel_tol=1e-3) and unit == other_unit
 
 
-def _positions(job: Job, tags: Tags, recording: Recording) -> NDArray[np.int64] | None:
+def _positions(job: ExportJob, tags: Tags, recording: Recording) -> NDArray[np.int64] | None:
     """Page number in the source of each page to write; None if the source's tags do not fit these pages."""
     details, form = tags.details, tags.details.get("page", {})
     lead = job.movie.shape[: -3 if "samples" in form else -2]
@@ -103,14 +103,14 @@ def _positions(job: Job, tags: Tags, recording: Recording) -> NDArray[np.int64] 
     return positions[job.first : job.end]
 
 
-def _is_whole_file(job: Job, tags: Tags, numbers: NDArray[np.int64]) -> bool:
+def _is_whole_file(job: ExportJob, tags: Tags, numbers: NDArray[np.int64]) -> bool:
     """Whether all pages of one file are written, with the values that they had."""
     count = tags.details.get("source_pages", math.prod(tags.details["shape"]))
     joined = len(tags.details.get("files", ())) > 1
     return job.counts and job.whole and numbers.size == count and tags.pages in (1, count) and not joined
 
 
-def _page_form(job: Job, tags: Tags) -> PageForm:
+def _page_form(job: ExportJob, tags: Tags) -> PageForm:
     form = {**tags.details.get("page", {})}
     extra = tuple(form.pop("extra_samples", ())) if "samples" in form else ()
     colours = form.get("photometric", 1)
@@ -121,7 +121,7 @@ def _page_form(job: Job, tags: Tags) -> PageForm:
     return PageForm(**form, extra_samples=extra)
 
 
-def _pages(job: Job, positions: NDArray[np.int64], form: PageForm) -> Iterator[NDArray]:
+def _pages(job: ExportJob, positions: NDArray[np.int64], form: PageForm) -> Iterator[NDArray]:
     """Pages in the order of the source's file."""
     if bool((np.diff(positions.reshape(-1)) > 0).all()):
         yield from _in_order(job, form)
@@ -130,13 +130,13 @@ def _pages(job: Job, positions: NDArray[np.int64], form: PageForm) -> Iterator[N
         yield from job.pages(slice(run.start + job.first, run.stop + job.first), page)
 
 
-def _in_order(job: Job, form: PageForm) -> Iterator[NDArray]:
+def _in_order(job: ExportJob, form: PageForm) -> Iterator[NDArray]:
     """Pages in the order of the movie's axes."""
     for block in job.aligned():
         yield from block.reshape(-1, *block.shape[-3 if form.samples > 1 else -2 :])
 
 
-def _describe_anew(job: Job, tags: Tags, pages: list[int], recording: Recording, *, big: bool) -> None:
+def _describe_anew(job: ExportJob, tags: Tags, pages: list[int], recording: Recording, *, big: bool) -> None:
     """Put a description of these pages in the place of one of all pages of the source."""
     text, axes = tags.text(DESCRIPTION), recording.axes or ""
     own = {code: tags.values.pop(code, {}).get(0) for code in (_IMAGEJ_COUNTS, _IMAGEJ_DATA)}
@@ -158,7 +158,7 @@ def _describe_anew(job: Job, tags: Tags, pages: list[int], recording: Recording,
     tags.values[DESCRIPTION] = {0: text.encode(), 1: None}
 
 
-def _write_described(job: Job, file: IO[bytes], recording: Recording, *, big: bool) -> None:
+def _write_described(job: ExportJob, file: IO[bytes], recording: Recording, *, big: bool) -> None:
     """Write with tifffile, as ImageJ TIFF or OME-TIFF if these can hold the known metadata."""
     import tifffile
 
@@ -175,7 +175,9 @@ def _write_described(job: Job, file: IO[bytes], recording: Recording, *, big: bo
         )
 
 
-def _described(job: Job, recording: Recording, *, big: bool) -> tuple[dict[str, Any], dict[str, Any], Any]:
+def _described(
+    job: ExportJob, recording: Recording, *, big: bool
+) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """Return options of tifffile's writer, its metadata and the resolution."""
     axes = recording.axes or ("tyx" if len(job.shape) == 3 else None)
     plain = {"axes": "T" + "Q" * (len(job.shape) - 3) + "YX"}  # Q: an axis without a special name

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.frames_to_export import ExportJob
 from photon_gpu.recording import Recording
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
@@ -17,7 +17,7 @@ _OME_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32",
 _COUNTS = ("images", "channels", "slices", "frames", "hyperstack")
 
 
-def fits_imagej(job: Job, axes: str, *, big: bool) -> bool:
+def fits_imagej(job: ExportJob, axes: str, *, big: bool) -> bool:
     """Whether ImageJ can read a movie: its dtype, its order of axes, and no BigTIFF."""
     in_order = axes == "".join(axis for axis in "tzcyx" if axis in axes)
     return not big and job.dtype.name in _IMAGEJ_DTYPES and in_order
@@ -74,14 +74,14 @@ def shaped_like(text: str, shape: tuple[int, ...], axes: str) -> str | None:
     )
 
 
-def can_be_ome(job: Job, recording: Recording, axes: str | None) -> bool:
+def can_be_ome(job: ExportJob, recording: Recording, axes: str | None) -> bool:
     """Whether there are metadata that OME can hold."""
     metadata = recording.pixel_size or recording.frame_rate or recording.channel_names or len(axes or "") > 3
     times = recording.timestamps is not None
     return job.dtype.name in _OME_DTYPES and axes is not None and (times or bool(metadata))
 
 
-def ome_metadata(job: Job, recording: Recording, axes: str) -> dict[str, Any]:
+def ome_metadata(job: ExportJob, recording: Recording, axes: str) -> dict[str, Any]:
     """Return the metadata of a movie in the form that tifffile's OME writer expects."""
     metadata: dict[str, Any] = {"axes": axes.upper()}
     for axis, (size, unit) in recording.pixel_size.items():
@@ -99,7 +99,7 @@ def ome_metadata(job: Job, recording: Recording, axes: str) -> dict[str, Any]:
     return metadata
 
 
-def ome_xml(job: Job, recording: Recording, axes: str) -> str:
+def ome_xml(job: ExportJob, recording: Recording, axes: str) -> str:
     """OME-XML of a movie whose pages lie in the order of its axes."""
     import tifffile
 

@@ -119,7 +119,7 @@ def _write_contiguous(
         directory = following
 
 
-Entries = dict[int, tuple[int, bytes]]
+TagEntries = dict[int, tuple[int, bytes]]
 """Type and value of each tag."""
 
 
@@ -140,14 +140,14 @@ class _Layout:
             return struct.pack(f"{self._order}2sHHHQ", mark, 43, 8, 0, first)
         return struct.pack(f"{self._order}2sHI", mark, 42, first)
 
-    def directory_nbytes(self, entries: Entries) -> int:
+    def directory_nbytes(self, entries: TagEntries) -> int:
         outside = sum(_aligned(len(value)) for _, value in entries.values() if len(value) > self._inline)
         return _aligned(self._table_nbytes(entries)) + outside
 
-    def _table_nbytes(self, entries: Entries) -> int:
+    def _table_nbytes(self, entries: TagEntries) -> int:
         return struct.calcsize(self._count) + len(entries) * self._entry_nbytes + self._inline
 
-    def directory(self, entries: Entries, start: int, following: int) -> bytes:
+    def directory(self, entries: TagEntries, start: int, following: int) -> bytes:
         table, outside = [struct.pack(self._count, len(entries))], b""
         behind = start + _aligned(self._table_nbytes(entries))
         for code, (type_code, value) in sorted(entries.items()):
@@ -165,7 +165,7 @@ class _Layout:
         """A page with its samples where they are stored."""
         return np.moveaxis(page, 0, -1) if self._form.samples > 1 and not self._form.planar else page
 
-    def form(self, page: NDArray, start: int) -> Entries:
+    def form(self, page: NDArray, start: int) -> TagEntries:
         """Tags that describe the form of a page."""
         form = self._form
         strips = form.samples if form.planar else 1
@@ -199,9 +199,9 @@ class _Values:
 
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
-        self._current: Entries = {}
+        self._current: TagEntries = {}
 
-    def at(self, page: int) -> Entries:
+    def at(self, page: int) -> TagEntries:
         """Tags of a page; call this for each page in order."""
         for code, values in self._tags.values.items():
             if page not in values:

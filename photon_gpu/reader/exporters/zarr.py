@@ -13,7 +13,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.encode_resources import Resources
 from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
-from photon_gpu.reader.exporters.frames_to_export import Job
+from photon_gpu.reader.exporters.frames_to_export import ExportJob
 from photon_gpu.recording import Recording, content_crc32
 from photon_gpu.sources.zarr import OME_MARK
 from photon_gpu.store import manifest, metadata, source_metadata
@@ -27,7 +27,7 @@ from photon_gpu.store.storage import Storage
 _COMPRESSOR = Compressor(cname="zstd", clevel=1, shuffle=2)
 
 
-def write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
+def write_zarr(job: ExportJob, storage: Storage, overwrite: bool) -> int:
     """Write an array, or an OME-Zarr image if that is the container; return the bytes written.
 
     Raises
@@ -67,7 +67,7 @@ def write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
     return sum(size for size, _ in files.values()) + len(index) + sum(map(len, texts.values()))
 
 
-def _group(job: Job, root: str, recording: Recording) -> bytes:
+def _group(job: ExportJob, root: str, recording: Recording) -> bytes:
     """Return ``zarr.json`` of the group, with the contrast of the middle frame."""
     axes = ome_axes(recording, len(job.shape))
     frame = job.frame((job.first + job.end) // 2)
@@ -76,7 +76,7 @@ def _group(job: Job, root: str, recording: Recording) -> bytes:
     return group_json(root.split("/")[-1].removesuffix(SUFFIX), axes, recording, window, top)
 
 
-def _attributes(job: Job, recording: Recording, group: bytes) -> tuple[bytes, bytes | None]:
+def _attributes(job: ExportJob, recording: Recording, group: bytes) -> tuple[bytes, bytes | None]:
     """Attributes of the array, and the file of the source's metadata and times, if there are any."""
     if recording.timestamps is not None:
         recording = recording.replace(timestamps=recording.timestamps[job.first : job.end])

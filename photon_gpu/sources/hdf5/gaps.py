@@ -19,7 +19,7 @@ from photon_gpu.errors import InvalidInputError
 
 _DEEPEST = 8  # levels of virtual datasets that map virtual datasets
 
-Box = tuple[tuple[int, int], ...]
+AxisRanges = tuple[tuple[int, int], ...]
 """Ranges ``(start, stop)`` along each axis."""
 
 
@@ -90,15 +90,16 @@ class _Virtual:
     def __init__(self, dataset: Any, parts: _Parts, depth: int) -> None:
         self._dataset, self._parts, self._depth = dataset, parts, depth
         self._home = Path(dataset.file.filename).parent
-        self._whole: Box = tuple((0, length) for length in dataset.shape[1:])
+        self._whole: AxisRanges = tuple((0, length) for length in dataset.shape[1:])
         self._covered = np.zeros(dataset.shape[0], bool)
         self._lacking = np.zeros(dataset.shape[0], bool)
-        self._pieces: dict[int, set[Box]] = defaultdict(set)  # by frame, where no single part covers a frame
+        # By frame, where no single part covers a frame.
+        self._pieces: dict[int, set[AxisRanges]] = defaultdict(set)
 
     def gaps(self) -> tuple[NDArray[Any], str]:
         parts = self._dataset.virtual_sources()
         problems = [problem for part in parts if (problem := self._take(part))]
-        covers: dict[frozenset[Box], bool] = {}
+        covers: dict[frozenset[AxisRanges], bool] = {}
         for frame in np.flatnonzero(~self._covered).tolist():
             boxes = frozenset(self._pieces.get(frame, ()))
             if boxes not in covers:
@@ -126,7 +127,7 @@ class _Virtual:
                     self._pieces[frame].add(tuple(rest))
         return problem
 
-    def _boxes(self, space: Any) -> list[Box]:
+    def _boxes(self, space: Any) -> list[AxisRanges]:
         if space.get_select_type() == h5py.h5s.SEL_ALL:
             return [((0, self._dataset.shape[0]), *self._whole)]
         try:
@@ -177,7 +178,7 @@ class _Virtual:
         path = next((path for path in (self._home / name, Path(name)) if path.exists()), None)
         return None if path is None else self._parts.open(path)
 
-    def _cover(self, boxes: frozenset[Box]) -> bool:
+    def _cover(self, boxes: frozenset[AxisRanges]) -> bool:
         """Whether boxes together cover a whole frame."""
         frame = np.zeros([stop for _, stop in self._whole], bool)
         for box in boxes:

@@ -8,8 +8,6 @@ from typing import Any
 
 import h5py
 
-Frames = tuple[int, int]
-
 
 def chunk_layers(dataset: Any) -> tuple[list[int], tuple[int, ...]] | None:
     """Frames at which a chunk begins and none is cut, and the largest chunk; None if no chunk holds several.
@@ -20,7 +18,7 @@ def chunk_layers(dataset: Any) -> tuple[list[int], tuple[int, ...]] | None:
         Virtual. Datasets in files that are missing, and those that are mapped in several blocks, count as one
         chunk of a frame each: they are read as they come.
     """
-    ranges: list[Frames] = []
+    ranges: list[tuple[int, int]] = []
     largest = [1] * dataset.ndim
     for part in dataset.virtual_sources():
         chunks = _chunks(dataset, part)
@@ -43,7 +41,7 @@ def chunk_layers(dataset: Any) -> tuple[list[int], tuple[int, ...]] | None:
     return [*edges, *range(end, dataset.shape[0])], tuple(largest)
 
 
-def _ranges(part: Any, frames: int, length: int) -> Iterator[Frames]:
+def _ranges(part: Any, frames: int, length: int) -> Iterator[tuple[int, int]]:
     """Frames of the virtual dataset that each chunk of a mapped dataset holds."""
     first, last = _bounds(part.vspace, length)
     begin, _ = _bounds(part.src_space, length)
@@ -54,7 +52,7 @@ def _ranges(part: Any, frames: int, length: int) -> Iterator[Frames]:
         start = stop
 
 
-def _bounds(space: Any, length: int) -> Frames:
+def _bounds(space: Any, length: int) -> tuple[int, int]:
     """First and last frame of a selection that is one block; ValueError if it is not."""
     if space.get_select_type() == h5py.h5s.SEL_ALL:
         return 0, length - 1  # the space itself does not tell its length

@@ -11,7 +11,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import Progress
 
 
-class Selection(TypedDict, total=False):
+class SelectionOptions(TypedDict, total=False):
     """Options that name axes or choose a part of a source; every type of source takes them.
 
     Attributes
@@ -44,7 +44,7 @@ class Selection(TypedDict, total=False):
     timestamps: Any
 
 
-class SourceOptions(Selection, total=False):
+class SourceOptions(SelectionOptions, total=False):
     """Options of :func:`photon_gpu.open_source` for local files; each type of source takes some of them.
 
     Attributes
@@ -107,7 +107,7 @@ class OpenOptions(UrlOptions, total=False):
     progress: Progress | None
 
 
-SELECTION = tuple(Selection.__annotations__)
+SELECTION = tuple(SelectionOptions.__annotations__)
 """Names of the options that every type of source takes."""
 
 
@@ -141,7 +141,7 @@ class SourceRequest:
 
 
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split options into a :class:`Selection` and the options of the source type; drop those that are None.
+    """Split options into :class:`SelectionOptions` and those of the source type; drop those that are None.
 
     Raises
     ------

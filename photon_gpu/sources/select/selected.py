@@ -13,12 +13,12 @@ from photon_gpu.recording import Recording, channel_label, read_times
 from photon_gpu.sources.base import PageSelection, Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.select.axes import check_letters, movie_order
-from photon_gpu.sources.select.open_options import Selection
+from photon_gpu.sources.select.open_options import SelectionOptions
 
 _WORDS = {"c": "channel", "z": "plane", "p": "position"}
 
 
-def selected(source: Source, *, owned: bool = True, **selection: Unpack[Selection]) -> Source:
+def selected(source: Source, *, owned: bool = True, **selection: Unpack[SelectionOptions]) -> Source:
     """Name the axes of a source, and choose its frames, channels and planes.
 
     Parameters
@@ -27,7 +27,7 @@ def selected(source: Source, *, owned: bool = True, **selection: Unpack[Selectio
     owned : bool
         Whether the result closes the source.
     **selection
-        See :class:`~photon_gpu.sources.select.open_options.Selection`.
+        See :class:`~photon_gpu.sources.select.open_options.SelectionOptions`.
 
     Returns
     -------
@@ -137,7 +137,7 @@ class Selected(Source):
     owned : bool
         Whether :meth:`close` closes the source.
     channels, planes, channel, plane, position, frames
-        See :class:`~photon_gpu.sources.select.open_options.Selection`.
+        See :class:`~photon_gpu.sources.select.open_options.SelectionOptions`.
     recording : Recording, optional
         Default: that of the source.
     """

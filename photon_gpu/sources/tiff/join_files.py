@@ -21,7 +21,7 @@ from photon_gpu.sources.tiff.page_plan import SegmentMap, difference, plan_movie
 from photon_gpu.sources.tiff.promised_frames import more_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.reader import TiffSource
-from photon_gpu.sources.tiff.scanimage_interleaving import Header, first_frame_number
+from photon_gpu.sources.tiff.scanimage_interleaving import ScanImageHeader, first_frame_number
 from photon_gpu.sources.truncated_file import ERROR, KEEP, being_written
 
 _PROGRESS_FILES = 64
@@ -291,7 +291,7 @@ def _first_frame(path: str) -> tuple[int, int] | None:
             if not tif.is_scanimage or tif.is_shaped:
                 return None
             number = first_frame_number(tif)
-            return None if number is None else (number, Header.of(tif).channels()[0])
+            return None if number is None else (number, ScanImageHeader.of(tif).channels()[0])
     except Exception:  # tifffile reports damage by many exception types; the planner reports it
         return None
 

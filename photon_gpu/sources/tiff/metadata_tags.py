@@ -30,7 +30,7 @@ _AT_ONCE = 256  # values that are read at a time
 _MOST_BYTES = 1 << 30  # of all values: many directories may point to the same bytes
 _INLINE_BYTES = 64  # longest value, other than text, that is stored in the list of tags itself
 
-Values = dict[int, bytes | None]
+TagValues = dict[int, bytes | None]
 """Value of a tag by page; None if the page lacks the tag. Pages without an entry repeat the last one."""
 
 
@@ -60,7 +60,7 @@ class Tags:
     order: str = "<"
     pages: int = 0
     types: dict[int, int] = field(default_factory=dict)
-    values: dict[int, Values] = field(default_factory=dict)
+    values: dict[int, TagValues] = field(default_factory=dict)
     unread: set[int] = field(default_factory=set)
     starts: dict[tuple[int, int], int] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from photon_gpu.sources.tiff.find_ome_xml import COMPANION, OmePlanes, metadata_
 from photon_gpu.sources.tiff.page_chain import Chain, Cut, Directories, Page, read_whole_pages
 from photon_gpu.sources.tiff.promised_frames import more_pages, named_outside
 from photon_gpu.sources.tiff.rawfile import RawFile
-from photon_gpu.sources.tiff.scanimage_interleaving import DROP, KEEP, Header, interleaving
+from photon_gpu.sources.tiff.scanimage_interleaving import DROP, KEEP, ScanImageHeader, interleaving
 from photon_gpu.sources.truncated_file import refuse
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
@@ -241,7 +241,7 @@ class _Planner:
                 f"{self.path}: as_pages takes each directory as a frame, and would lose frames: "
                 f"{more}. Leave it out"
             )
-        if scanimage and (channels := Header.of(tif).channels()[0]) > 1:
+        if scanimage and (channels := ScanImageHeader.of(tif).channels()[0]) > 1:
             warnings.warn(
                 f"{self.path}: ScanImage saved {channels} channels, which as_pages takes for frames in turn",
                 PhotonWarning,
@@ -343,7 +343,9 @@ class _Planner:
         sizes, letters = pages.shape, "tzc"
         keep = [0, *(axis for axis in (1, 2) if sizes[axis] > 1)]
         height = tif.pages.first.shape[0]
-        recording = Recording(channel_names=names, not_kept=not_kept, rois=Header.of(tif).rois(height))
+        recording = Recording(
+            channel_names=names, not_kept=not_kept, rois=ScanImageHeader.of(tif).rois(height)
+        )
         return replace(
             plan,
             pages=pages.reshape([sizes[axis] for axis in keep]),

@@ -30,7 +30,7 @@ _LARGEST_COMPANION = 1 << 28
 
 
 @dataclass(frozen=True)
-class _File:
+class _PlannedFile:
     """A TIFF file that is planned, and what was read of it."""
 
     plan: SegmentMap
@@ -59,7 +59,7 @@ def read_recording(plan: SegmentMap, shape: tuple[int, ...], planned: Recording)
     tags.details = _page_order(plan, planned.axes, directories)
     tag_documents = to_documents(tags, always=bool(blocks))
     documents = (*tag_documents.documents, *blocks, *companion)
-    file = _File(plan, tags, planned.axes, shape, {one.name: one for one in documents}, directories)
+    file = _PlannedFile(plan, tags, planned.axes, shape, {one.name: one for one in documents}, directories)
     recording = planned.replace(documents=documents, not_kept=(*planned.not_kept, *tag_documents.not_kept))
     try:
         fields = _fields(file)
@@ -127,7 +127,7 @@ def _companion(tags: Tags, plan: SegmentMap) -> list[Document]:
     return [Document(name=f"ome/{match[1]}", media_type="application/xml", data=path.read_bytes())]
 
 
-def _fields(file: _File) -> dict[str, Any]:
+def _fields(file: _PlannedFile) -> dict[str, Any]:
     description, software = file.tags.text(DESCRIPTION), file.tags.text(SOFTWARE)
     companion = next((one.text for name, one in file.documents.items() if name.startswith("ome/")), "")
     header = file.documents[FRAME_DATA].text.rstrip("\0") if FRAME_DATA in file.documents else ""
@@ -141,7 +141,7 @@ def _fields(file: _File) -> dict[str, Any]:
     return _micromanager(file)
 
 
-def _imagej(file: _File, description: str) -> dict[str, Any]:
+def _imagej(file: _PlannedFile, description: str) -> dict[str, Any]:
     fields = dict(line.split("=", 1) for line in description.splitlines() if "=" in line)
     sizes: dict[str, tuple[float, str]] = {}
     unit = fields.get("unit", "").encode("latin1", "replace").decode("unicode-escape")
@@ -160,7 +160,7 @@ def _imagej(file: _File, description: str) -> dict[str, Any]:
     return {"pixel_size": sizes, "frame_rate": rate or None}
 
 
-def _ome(file: _File, text: str) -> dict[str, Any]:
+def _ome(file: _PlannedFile, text: str) -> dict[str, Any]:
     try:
         root = ElementTree.fromstring(text.encode("utf-8", "surrogateescape"))
     except ElementTree.ParseError:
@@ -184,7 +184,7 @@ def _ome(file: _File, text: str) -> dict[str, Any]:
     }
 
 
-def _ome_times(file: _File, pixels: ElementTree.Element) -> NDArray[np.float64] | None:
+def _ome_times(file: _PlannedFile, pixels: ElementTree.Element) -> NDArray[np.float64] | None:
     """DeltaT of the first plane of each time point."""
     if not _is_time(file):
         return None
@@ -197,7 +197,7 @@ def _ome_times(file: _File, pixels: ElementTree.Element) -> NDArray[np.float64] 
     return None if np.isnan(times).all() else times
 
 
-def _scanimage(file: _File, header: str) -> dict[str, Any]:
+def _scanimage(file: _PlannedFile, header: str) -> dict[str, Any]:
     fields = dict(re.findall(r"^(?:SI\.|scanimage\.SI\.)(\S+)\s*=\s*(.*?)\s*$", header, re.MULTILINE))
     volumes = bool(file.axes and "z" in file.axes)
     rate = _float(fields.get("hRoiManager.scanVolumeRate" if volumes else "hRoiManager.scanFrameRate"))
@@ -225,7 +225,7 @@ def _frame_time(description: bytes) -> float | None:
     return float(match[1]) if match else None
 
 
-def _micromanager(file: _File) -> dict[str, Any]:
+def _micromanager(file: _PlannedFile) -> dict[str, Any]:
     if _MICROMANAGER not in file.tags.values:
         return {}
     summary = (
@@ -255,7 +255,7 @@ def _elapsed(text: bytes) -> float | None:
     return None if milliseconds is None else milliseconds / 1e3
 
 
-def _times_of_pages(file: _File, code: int, time_of: Any) -> NDArray[np.float64] | None:
+def _times_of_pages(file: _PlannedFile, code: int, time_of: Any) -> NDArray[np.float64] | None:
     """Time of the first page of each frame, from a tag; None if no page says it."""
     if not _is_time(file) or code not in file.tags.values:
         return None
@@ -269,7 +269,7 @@ def _times_of_pages(file: _File, code: int, time_of: Any) -> NDArray[np.float64]
     return None if np.isnan(times).all() else times
 
 
-def _is_time(file: _File) -> bool:
+def _is_time(file: _PlannedFile) -> bool:
     return file.axes is None or file.axes.startswith("t")
 
 

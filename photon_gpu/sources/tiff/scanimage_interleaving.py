@@ -49,7 +49,7 @@ def interleaving(tif: Any, pages: int) -> Interleaving:
     ScanImage states how many volumes were requested, not how many were acquired; ``pages`` is the latter.
     The numbers of the frames show whether flyback frames were saved.
     """
-    header = Header.of(tif)
+    header = ScanImageHeader.of(tif)
     channels, names = header.channels()
     planes, flyback, repeats = header.volume()
     if flyback and not _flyback_saved(tif, pages, channels, planes, flyback):
@@ -60,14 +60,14 @@ def interleaving(tif: Any, pages: int) -> Interleaving:
 
 
 @dataclass(frozen=True)
-class Header:
+class ScanImageHeader:
     """Values of a ScanImage header, which tifffile parsed, or which are text in older releases."""
 
     values: dict[str, Any]
     text: str = ""
 
     @classmethod
-    def of(cls, tif: Any) -> Header:
+    def of(cls, tif: Any) -> ScanImageHeader:
         """Read the header of an open file."""
         first = tif.pages.first
         header = tif.scanimage_metadata or {}

@@ -169,7 +169,7 @@ def test_a_frame_that_the_device_refuses_is_opened_by_the_cpu(
     data = (tmp_path / "cupy" / "0.0.0").read_bytes()
     nbytes, size = blosc.frame_sizes(data)
     payload = blosc.decompress(data, nbytes)
-    nothing = huffman.Trial(np.empty(0, np.int64), np.empty(0, np.uint8))
+    nothing = huffman.HuffmanTrial(np.empty(0, np.int64), np.empty(0, np.uint8))
     ours, whole = (
         huffman.huffman_frame(part, size, nothing).copy() for part in (payload[: 2 * size], payload)
     )

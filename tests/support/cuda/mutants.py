@@ -549,7 +549,7 @@ MUTANTS = (
     Mutant(
         "all payloads finished",
         FRAMES,
-        "if not isinstance(try_huffman(parts, payload.size, compressor, split), Trial):",
+        "if not isinstance(try_huffman(parts, payload.size, compressor, split), HuffmanTrial):",
         "if not spans:",
         F,
     ),

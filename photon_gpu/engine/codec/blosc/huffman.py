@@ -24,16 +24,20 @@ _TRIAL_BYTES = 1 << 18  # bytes of a block that a trial compresses in both ways
 _NO_NUMBERS, _NO_BYTES = np.empty(0, np.int64), np.empty(0, np.uint8)
 
 
-class Trial(NamedTuple):
+class HuffmanTrial(NamedTuple):
     """Blocks that were Huffman-coded as a trial: their numbers, rising, and a Blosc frame of just them."""
 
     numbers: NDArray[np.int64]
     frame: NDArray[np.uint8]
 
-    def part(self, first: int, last: int) -> Trial:
+    def part(self, first: int, last: int) -> HuffmanTrial:
         """Return the trial of blocks ``first:last``, counted from ``first``; empty unless all lie there."""
         inside = bool(self.numbers.size) and first <= self.numbers[0] and self.numbers[-1] < last
-        return Trial(self.numbers - first, self.frame) if inside else Trial(_NO_NUMBERS, self.frame)
+        return (
+            HuffmanTrial(self.numbers - first, self.frame)
+            if inside
+            else HuffmanTrial(_NO_NUMBERS, self.frame)
+        )
 
 
 def trial_spans(nbytes: int, compressor: Compressor) -> list[slice]:
@@ -53,7 +57,7 @@ def _tried(nbytes: int, size: int) -> range:
 
 def try_huffman(
     blocks: Sequence[NDArray[np.uint8]], nbytes: int, compressor: Compressor, split: Split
-) -> Trial | NDArray[np.uint8] | None:
+) -> HuffmanTrial | NDArray[np.uint8] | None:
     """Code parts of ``nbytes`` of data in both ways; return them if Huffman codes save 0.1 %, else None.
 
     ``blocks`` are the parts that :func:`trial_spans` names. If zstd is as good and was tried on all data, its
@@ -66,19 +70,19 @@ def try_huffman(
     numbers = np.array(_tried(nbytes, size))
     fits_better = compressor.clevel == 1 and len(blocks[0]) > HUFFMAN_BLOCK
     if fits_better and not any(map(_huffman().has_repeats, blocks)):
-        return Trial(_NO_NUMBERS, _NO_BYTES)
+        return HuffmanTrial(_NO_NUMBERS, _NO_BYTES)
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     frame, by_zstd = split.run(
         lambda way: way(),
         [
-            lambda: huffman_frame(joined, length, Trial(_NO_NUMBERS, _NO_BYTES)).copy(),
+            lambda: huffman_frame(joined, length, HuffmanTrial(_NO_NUMBERS, _NO_BYTES)).copy(),
             lambda: [encode(block, compressor).copy() for block in blocks],
         ],
     )
     # A smaller difference may be chance, and the other blocks might be longer.
     if 1024 * (len(frame) + HEADER.size * (len(blocks) - 1)) > 1023 * sum(map(len, by_zstd)):
         return by_zstd[0] if joined.size == nbytes else None
-    return Trial(numbers if length == size else _NO_NUMBERS, frame)
+    return HuffmanTrial(numbers if length == size else _NO_NUMBERS, frame)
 
 
 @cache
@@ -88,7 +92,7 @@ def _huffman() -> Any:
 
 
 def huffman_frame(
-    data: NDArray[np.uint8], blocksize: int, trial: Trial, buffers: Buffers | None = None
+    data: NDArray[np.uint8], blocksize: int, trial: HuffmanTrial, buffers: Buffers | None = None
 ) -> NDArray[np.uint8]:
     """Compress to a Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory."""
     huffman = _huffman()
