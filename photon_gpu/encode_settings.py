@@ -25,6 +25,9 @@ from photon_gpu.progress_bar import ProgressBar
 AUTO = "auto"
 """Value of ``noise`` that requests an estimate from the movie."""
 
+NoiseSetting = NoiseModel | tuple[NoiseModel, ...] | str | None
+"""One noise model, one per channel, :data:`AUTO`, or None."""
+
 PRESETS = ("fast", "balanced", "small")
 CHECKS = (False, True, "full", "sample")
 DURABILITIES = ("frame", "chunk")
@@ -78,7 +81,7 @@ class EncodeSettings:
     True
     """
 
-    noise: NoiseModel | tuple[NoiseModel, ...] | str | None = None
+    noise: NoiseSetting = None
     step: float = 0.5
     layout: str = "plain"
     preset: str = "balanced"
@@ -263,7 +266,7 @@ class RecordSettings(EncodeSettings):
         self._set("close_seconds", float(bounded_number("close_seconds", self.close_seconds, 0, 1e9)))
 
 
-def checked_noise(noise: Any) -> NoiseModel | tuple[NoiseModel, ...] | str | None:
+def checked_noise(noise: Any) -> NoiseSetting:
     """``noise`` if it is a noise model, one per channel, "auto" or None; else InvalidInputError.
 
     Examples

@@ -13,7 +13,7 @@ from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, lines_of
 from photon_gpu.cluster.worker_sources import Frames, travelling
 from photon_gpu.cluster.worker_tasks import (
-    Job,
+    EncodeJob,
     Prepared,
     Written,
     prepare,
@@ -43,7 +43,7 @@ from photon_gpu.writer import auto_noise, ome_zarr_axes_and_shards
 from photon_gpu.writer.encode import beside_files, finish
 from photon_gpu.writer.read_back import refuse_inexact, sentence
 from photon_gpu.writer.report import EncodeReport, little_light, pyramid_note
-from photon_gpu.writer.resume import Stored
+from photon_gpu.writer.resume import StoredChunks
 
 _LIST_SECONDS = 2.0
 _QUIET_SECONDS = 60.0
@@ -108,7 +108,7 @@ class MovieOnCluster:
                     notes.append(
                         "frames were read by one machine and sent to the workers; a path they open is faster"
                     )
-                job = Job(
+                job = EncodeJob(
                     frames=frames,
                     folder=MovieFolder(ready.shape, ready.chunk, claim.target),
                     token=claim.token,
@@ -201,7 +201,7 @@ class MovieOnCluster:
 
     def _all_chunks(
         self,
-        job: Job,
+        job: EncodeJob,
         here: Source | None,
         files: dict[str, list[Any]],
         crcs: dict[str, str],
@@ -230,7 +230,7 @@ class MovieOnCluster:
         run = folder.frames_of(min(job.sampled, default=0))  # This chunk also provides the run of frames.
         return sorted(blocks, key=lambda block: (block.frames[0] >= run.stop, -len(block.raw)))
 
-    def _levels(self, job: Job, files: dict[str, list[Any]], ready: Prepared) -> dict[str, list[Any]]:
+    def _levels(self, job: EncodeJob, files: dict[str, list[Any]], ready: Prepared) -> dict[str, list[Any]]:
         """Have workers write the shards of all pyramid levels, and write what describes these levels."""
         from distributed import as_completed
 
@@ -250,7 +250,7 @@ class MovieOnCluster:
         )
         return {name: entry for name, entry in storage.written.items() if is_level_file(name)}
 
-    def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
+    def _written(self, job: EncodeJob, here: Source | None, numbers: list[int]) -> Iterator[Written]:
         """Yield chunks as workers finish them."""
         from distributed import as_completed
 
@@ -273,7 +273,7 @@ class MovieOnCluster:
                 pending.add(self._sent(job, here, rest.pop(0)))
             yield from written
 
-    def _from_blocks(self, job: Job, array: Any, groups: list[list[int]]) -> list[Any]:
+    def _from_blocks(self, job: EncodeJob, array: Any, groups: list[list[int]]) -> list[Any]:
         """Submit dask blocks; each travels from the worker that computed it to the worker that writes it."""
         from dask import delayed
 
@@ -283,7 +283,7 @@ class MovieOnCluster:
         self._futures.update(futures)
         return list(futures)
 
-    def _sent(self, job: Job, here: Source | None, numbers: list[int]) -> Any:
+    def _sent(self, job: EncodeJob, here: Source | None, numbers: list[int]) -> Any:
         assert here is not None
         spans = [job.folder.frames_of(number) for number in numbers]
         return self._submit(write_chunks, job, numbers, [here.read(span.start, span.stop) for span in spans])
@@ -331,7 +331,7 @@ def _by_shard(folder: MovieFolder, numbers: list[int]) -> list[list[int]]:
     return [list(group) for _, group in groupby(numbers, lambda number: number // size)]
 
 
-def _whole_shards(stored: Stored, storage: Storage) -> Stored:
+def _whole_shards(stored: StoredChunks, storage: Storage) -> StoredChunks:
     """Keep only chunks whose whole shard is kept, since a worker writes whole shards."""
     if not isinstance(storage, OmeZarrStorage) or not stored.files:
         return stored

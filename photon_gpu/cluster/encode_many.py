@@ -12,7 +12,14 @@ from typing import Any, Unpack
 
 from photon_gpu.cluster.distributed_movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
-from photon_gpu.encode_settings import EncodeSettings, checked_noise, flag, progress_call, whole_number
+from photon_gpu.encode_settings import (
+    EncodeSettings,
+    NoiseSetting,
+    checked_noise,
+    flag,
+    progress_call,
+    whole_number,
+)
 from photon_gpu.engine.backend_choice import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
@@ -36,8 +43,6 @@ MovieProgress = Callable[[str, int, int], None]
 """``progress(url, frames_done, frames_in_all)``, one call at a time."""
 
 _MOST_AT_ONCE = 16
-
-Noise = NoiseModel | tuple[NoiseModel, ...] | str | None
 
 
 def encode_many(
@@ -277,7 +282,7 @@ def _refuse_misaligned(source: Any, settings: EncodeSettings) -> None:
             )
 
 
-def _one_each(noise: Any, movies: int) -> list[Noise]:
+def _one_each(noise: Any, movies: int) -> list[NoiseSetting]:
     models = [noise] * movies if noise is None or isinstance(noise, NoiseModel | str) else list(noise)
     if len(models) != movies:
         raise InvalidInputError(

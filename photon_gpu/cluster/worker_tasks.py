@@ -36,7 +36,7 @@ from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise, ome_zarr_axes_and_shards
 from photon_gpu.writer.auto_noise import Settled
 from photon_gpu.writer.preparation import accept, tune
-from photon_gpu.writer.resume import Stored, frames_crc
+from photon_gpu.writer.resume import StoredChunks, frames_crc
 from photon_gpu.writer.warmup import warm_up
 
 _writing: Counter[str] = Counter()
@@ -44,7 +44,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class EncodeJob:
     """Everything that a worker needs to write any chunk of a movie. It is small: every chunk sends it."""
 
     frames: Frames | None
@@ -73,7 +73,7 @@ class Prepared:
     mean: float
     plan: dict[str, Any]
     recording: Recording
-    stored: Stored
+    stored: StoredChunks
     backend: str
     why: str
     compile_seconds: float
@@ -144,7 +144,7 @@ def prepare(
     )
 
 
-def write_chunks(job: Job, numbers: list[int], values: list[NDArray] | None = None) -> list[Written]:
+def write_chunks(job: EncodeJob, numbers: list[int], values: list[NDArray] | None = None) -> list[Written]:
     """Write chunks one by one as :func:`write_chunk` does; those of a shard are given together."""
     sent = values if values is not None else [None] * len(numbers)
     written = [write_chunk(job, number, frames) for number, frames in zip(numbers, sent, strict=True)]
@@ -155,7 +155,7 @@ def write_chunks(job: Job, numbers: list[int], values: list[NDArray] | None = No
     return written
 
 
-def write_levels_of(job: Job, shard: int, files: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def write_levels_of(job: EncodeJob, shard: int, files: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Write this shard of all pyramid levels from stored chunks, and return the manifest entries."""
     folder = job.folder
     description = Description(folder.shape, folder.chunks, job.encoding, {})
@@ -166,7 +166,7 @@ def write_levels_of(job: Job, shard: int, files: dict[str, list[Any]]) -> dict[s
         )
 
 
-def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:
+def write_chunk(job: EncodeJob, number: int, values: NDArray | None = None) -> Written:
     """Read the frames of a chunk, unless they were sent, and encode, write and check them."""
     stages, backend = Stages(), get_backend(job.settings.backend)
     target, chunk, span = job.folder.storage, job.folder.chunks, job.folder.frames_of(number)
@@ -239,7 +239,7 @@ def _counted_as_writing(token: str) -> Iterator[None]:
                 del _writing[token]
 
 
-def _as_promised(values: Any, job: Job, span: range) -> NDArray:
+def _as_promised(values: Any, job: EncodeJob, span: range) -> NDArray:
     array = np.asarray(values)
     expected = (len(span), *job.folder.shape[1:])
     if array.shape != expected or array.dtype.newbyteorder("=") != np.dtype(job.dtype):

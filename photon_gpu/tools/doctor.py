@@ -28,7 +28,7 @@ _LITTLE_MEMORY, _LITTLE_DISK = 4 << 30, 10 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class MachineFinding:
     """Result of one examination of the machine.
 
     Attributes
@@ -50,7 +50,7 @@ class Finding:
 class Diagnosis:
     """All findings; :attr:`exit_code` is 1 if something is broken."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[MachineFinding, ...]
 
     @property
     def exit_code(self) -> int:
@@ -88,63 +88,67 @@ def diagnose() -> Diagnosis:
     return Diagnosis((*_versions(), *_backends(), *_extras(), *_folders(), *_limits()))
 
 
-def _versions() -> Iterator[Finding]:
-    yield Finding(name="Python", state=f"{platform.python_version()} on {platform.platform()}")
+def _versions() -> Iterator[MachineFinding]:
+    yield MachineFinding(name="Python", state=f"{platform.python_version()} on {platform.platform()}")
     for package in _PACKAGES:
         try:
-            yield Finding(name=package, state=version(package))
+            yield MachineFinding(name=package, state=version(package))
         except PackageNotFoundError:
-            yield Finding(name=package, state="not installed", advice=f"pip install {package}", broken=True)
+            yield MachineFinding(
+                name=package, state="not installed", advice=f"pip install {package}", broken=True
+            )
 
 
-def _backends() -> Iterator[Finding]:
+def _backends() -> Iterator[MachineFinding]:
     try:
-        yield Finding(name="backend", state=get_backend().name)
+        yield MachineFinding(name="backend", state=get_backend().name)
     except BackendUnavailableError as error:
-        yield Finding(name="backend", state="none", advice=str(error), broken=True)
+        yield MachineFinding(name="backend", state="none", advice=str(error), broken=True)
     try:
         from photon_gpu.engine.gpu.devices import device_count, load_cupy
 
         count, runtime = device_count(), load_cupy().cuda.runtime
         for number in range(count):
             name = runtime.getDeviceProperties(number)["name"]
-            yield Finding(name=f"GPU {number}", state=name.decode() if isinstance(name, bytes) else str(name))
+            yield MachineFinding(
+                name=f"GPU {number}", state=name.decode() if isinstance(name, bytes) else str(name)
+            )
     except BackendUnavailableError as error:
-        yield Finding(name="GPU", state="none; not needed", advice=f"to use one: {error}")
+        yield MachineFinding(name="GPU", state="none; not needed", advice=f"to use one: {error}")
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[MachineFinding]:
     for extra, module in _EXTRAS.items():
         there = find_spec(module) is not None
-        yield Finding(
+        yield MachineFinding(
             name=f"extra {extra}",
             state=version(module) if there else "not installed",
             advice="" if there else f"if you need it: pip install 'photon-gpu[{extra}]'",
         )
 
 
-def _folders() -> Iterator[Finding]:
+def _folders() -> Iterator[MachineFinding]:
     with suppress(ImportError):  # the line of the backend says what to install
         from photon_gpu.kernels.cpu_cache import cache_folder
 
         kernels = cache_folder()
         lost = kernels.parent == Path(tempfile.gettempdir())
         advice = "every process compiles the kernels again: set NUMBA_CACHE_DIR to a folder that is kept"
-        yield Finding(name="compiled kernels", state=str(kernels), advice=advice if lost else "")
+        yield MachineFinding(name="compiled kernels", state=str(kernels), advice=advice if lost else "")
     for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.curdir)):
         free = shutil.disk_usage(folder).free
         advice = "little: a spool or an export may fill it" if free < _LITTLE_DISK else ""
-        yield Finding(name=name, state=f"{folder}, {free / 1e9:,.1f} GB free", advice=advice)
+        yield MachineFinding(name=name, state=f"{folder}, {free / 1e9:,.1f} GB free", advice=advice)
 
 
-def _limits() -> Iterator[Finding]:
+def _limits() -> Iterator[MachineFinding]:
     cores, memory = worker_count(None), memory_bytes()
-    yield Finding(name="cores", state=f"{cores} of {os.cpu_count()} may be used")
+    yield MachineFinding(name="cores", state=f"{cores} of {os.cpu_count()} may be used")
     advice = "little: take a smaller chunk_frames, or fewer workers" if memory < _LITTLE_MEMORY else ""
-    yield Finding(name="memory", state=f"{memory / 1e9:,.1f} GB", advice=advice)
+    yield MachineFinding(name="memory", state=f"{memory / 1e9:,.1f} GB", advice=advice)
     if sys.platform != "win32":
         import resource
 
         files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         advice = f"few for movies in many files: ulimit -n {most}" if files < min(_FEW_FILES, most) else ""
-        yield Finding(name="open files", state=f"{files:,} at once", advice=advice)
+        yield MachineFinding(name="open files", state=f"{files:,} at once", advice=advice)

@@ -113,7 +113,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Choice:
+class EncodingChoice:
     """Chosen encoding, all trials, mean light of the sample, and CRC of its codes (lossless: its values).
 
     ``warnings`` say where the step costs more than it does in bright light.
@@ -134,7 +134,7 @@ def choose(
     *,
     chunk_frames: int,
     run: Map = map,
-) -> Choice:
+) -> EncodingChoice:
     """Complete an encoding with the predictor and compressor that give the smallest sample.
 
     A predictor or compressor that ``settings`` fixes is not varied; the preset sets the other candidates.
@@ -176,14 +176,14 @@ def _choose_by_channel(
     settings: EncodeSettings,
     chunk_frames: int,
     run: Map,
-) -> Choice:
+) -> EncodingChoice:
     """Choose for each channel; the first channel chooses the compressor, since an array has only one."""
-    choices: list[Choice] = []
+    choices: list[EncodingChoice] = []
     for part, channel in zip(by_channel(source), encoding.channels, strict=True):
         choices.append(choose(part, channel, backend, settings, chunk_frames=chunk_frames, run=run))
         settings = settings.replace(compressor=choices[0].encoding.compressor)
     chosen = tuple(choice.encoding for choice in choices)
-    return Choice(
+    return EncodingChoice(
         encoding.but(channels=chosen, compressor=chosen[0].compressor),
         tuple(trial for choice in choices for trial in choice.trials),
         min(choice.mean for choice in choices),
@@ -200,7 +200,7 @@ def _choose(
     preset: _Preset,
     chunk_frames: int,
     run: Map,
-) -> Choice:
+) -> EncodingChoice:
     seen: list[NDArray] = []
 
     def read(start: int, stop: int) -> NDArray:
@@ -238,7 +238,7 @@ def _choose(
     best = min(trials, key=lambda trial: trial.nbytes)
     if encoding.step is not None:
         blocks = [_codes(block, encoding, backend) for block in blocks]
-    return Choice(encoding.but(compressor=best.compressor), trials, mean, _crc(blocks))
+    return EncodingChoice(encoding.but(compressor=best.compressor), trials, mean, _crc(blocks))
 
 
 def _choose_compact(
@@ -251,7 +251,7 @@ def _choose_compact(
     later_cost: float,
     mean: float,
     run: Map,
-) -> Choice:
+) -> EncodingChoice:
     exactness = (
         [False] if encoding.dtype.startswith("float") or encoding.dither is not None else [False, True]
     )
@@ -330,7 +330,7 @@ def _choose_compact(
     ]
     tried, sizes = [tried[order[0]], *slower], [sizes[order[0]], *sizes_of(slower)]
     best = tried[min(range(len(tried)), key=lambda i: rank(sizes[i], tried[i]))]
-    return Choice(best, tuple(trials), mean, sample_crc)
+    return EncodingChoice(best, tuple(trials), mean, sample_crc)
 
 
 def with_clipping(source: Source, encoding: Encoding, backend: Backend, seen: Sequence[NDArray]) -> Encoding:

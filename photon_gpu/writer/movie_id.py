@@ -13,10 +13,12 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.store import metadata
-from photon_gpu.writer.compression_tuning import Choice
+from photon_gpu.writer.compression_tuning import EncodingChoice
 
 
-def identified(choice: Choice, shape: tuple[int, ...], chunks: tuple[int, ...], backend: Backend) -> Encoding:
+def identified(
+    choice: EncodingChoice, shape: tuple[int, ...], chunks: tuple[int, ...], backend: Backend
+) -> Encoding:
     """Add the movie identity, computed from the metadata and a sample of the movie, to an encoding."""
     layout = layout_for(choice.encoding, backend)
     array, attributes = metadata.array_of(shape, chunks, layout), metadata.attributes_of(layout)

@@ -19,9 +19,9 @@ from photon_gpu.sources.base import Source
 from photon_gpu.store import metadata
 from photon_gpu.store.destination import refuse_source
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer.compression_tuning import Choice, choose
+from photon_gpu.writer.compression_tuning import EncodingChoice, choose
 from photon_gpu.writer.movie_id import identified
-from photon_gpu.writer.resume import Stored, plan_of, stored_chunks
+from photon_gpu.writer.resume import StoredChunks, plan_of, stored_chunks
 from photon_gpu.writer.warmup import warm_up
 
 
@@ -69,19 +69,19 @@ class Tuned:
 
     Attributes
     ----------
-    choice : Choice
+    choice : EncodingChoice
     layout : Layout
     movie : Source
     chunk : tuple of int
-    stored : Stored
+    stored : StoredChunks
         Chunks of an earlier encode.
     """
 
-    choice: Choice
+    choice: EncodingChoice
     layout: Layout
     movie: Source
     chunk: tuple[int, ...]
-    stored: Stored = field(default_factory=Stored)
+    stored: StoredChunks = field(default_factory=StoredChunks)
 
     @lazy_property
     def plan(self) -> dict[str, Any]:

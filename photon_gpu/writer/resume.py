@@ -47,7 +47,7 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredChunks:
     """Chunks that a resumed encode need not encode again.
 
     Attributes
@@ -72,7 +72,7 @@ def frames_crc(values: Any) -> str:
 
 def stored_chunks(
     storage: Storage, saved_plan: dict[str, Any], plan: dict[str, Any], source: Source
-) -> Stored:
+) -> StoredChunks:
     """Find the chunks that are whole and hold the current frames of the source.
 
     A chunk can be kept if its file agrees with the manifest and the source's frames still have the CRC from
@@ -114,7 +114,7 @@ def stored_chunks(
             unchanged[name] = crc
     if len(unchanged) < len(agreeing):
         _warn_changed(source, saved_plan, plan, len(agreeing) - len(unchanged), len(agreeing))
-    return Stored({name: index.files[name] for name in unchanged}, unchanged, present)
+    return StoredChunks({name: index.files[name] for name in unchanged}, unchanged, present)
 
 
 def _file_of(source: Source) -> dict[str, int] | None:

@@ -38,7 +38,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.store import manifest
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer.resume import Stored, frames_crc
+from photon_gpu.writer.resume import StoredChunks, frames_crc
 
 # Longest time between two manifests while an encode runs; it is shorter if manifests are written quickly.
 _LIST_SECONDS = 2.0
@@ -125,7 +125,7 @@ class ChunkScheduler:
         # Seconds that the last manifest took. With this first guess, the first comes after half a second.
         self._list_seconds = 0.01
 
-    def keep_stored(self, stored: Stored) -> None:
+    def keep_stored(self, stored: StoredChunks) -> None:
         """Take over the chunks that an earlier encode stored; call it before :meth:`encode_chunks`."""
         self.files.update(stored.files)
         self._frames_crcs.update(stored.frames)

@@ -98,7 +98,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class _File:
+class _SourceFile:
     """File of a source, the classification of its bytes, and its state before the encode."""
 
     path: Path
@@ -209,7 +209,7 @@ class Deletable:
                 f"{self.name}: kept: the movie has {missing} pages that are not in these files"
             )
 
-    def _pages(self, file: _File) -> Iterator[NDArray[Any]]:
+    def _pages(self, file: _SourceFile) -> Iterator[NDArray[Any]]:
         if file.path.suffix.lower() == ".npy":
             mapped = np.load(file.path, mmap_mode="r", allow_pickle=False)
             if not mapped.flags.c_contiguous:
@@ -243,7 +243,7 @@ def _state(path: Path) -> tuple[int, ...]:
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_nlink
 
 
-def _accounts(paths: list[Path], words: KeptWords) -> list[_File]:
+def _accounts(paths: list[Path], words: KeptWords) -> list[_SourceFile]:
     """Classify the bytes of each file, given the metadata that the store keeps."""
     files, directories = [], 0
     for path in paths:
@@ -253,7 +253,7 @@ def _accounts(paths: list[Path], words: KeptWords) -> list[_File]:
         else:
             account = account_tiff(path, words, first_directory=directories)
         directories += account.directories
-        files.append(_File(path, account, state))
+        files.append(_SourceFile(path, account, state))
     return files
 
 
@@ -392,7 +392,7 @@ def _refuse_links(path: Path) -> None:
         )
 
 
-def _refuse_losses(name: str, files: list[_File], stored: int) -> None:
+def _refuse_losses(name: str, files: list[_SourceFile], stored: int) -> None:
     for file in files:
         if lost := file.account.lost:
             listed = [f"{content} ({nbytes:,} bytes)" for content, nbytes in lost.most_common(_NAMED)]

@@ -11,7 +11,7 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.open import open_source
 from photon_gpu.writer.preparation import accept, tune
-from photon_gpu.writer.resume import Stored
+from photon_gpu.writer.resume import StoredChunks
 from tests.support.noise.one_camera_movies import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)
@@ -61,5 +61,5 @@ def test_tuning_is_that_of_encode_and_finds_the_chunks_that_are_there(tmp_path):
     again = tune(open_source(VALUES), begun, SETTINGS, storage, first.plan, stages=stages)
     # They are looked at one by one as they are written: the manifest of a finished movie has no CRC of raw
     # frames.
-    assert first.stored == Stored()
-    assert again.stored == Stored(present=frozenset({"0.0.0", "1.0.0", "2.0.0"}))
+    assert first.stored == StoredChunks()
+    assert again.stored == StoredChunks(present=frozenset({"0.0.0", "1.0.0", "2.0.0"}))

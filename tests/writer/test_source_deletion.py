@@ -207,7 +207,9 @@ def test_one_file_of_a_movie_of_several_is_refused(tmp_path):
     assert not result.lost
     with pytest.raises(InvalidInputError, match="4 of the movie's 7 pages, and is one file of several"):
         path = tmp_path / "a.ome.tif"
-        source_deletion._refuse_losses(path.name, [source_deletion._File(path, result, ())], 7 * 12 * 10)
+        source_deletion._refuse_losses(
+            path.name, [source_deletion._SourceFile(path, result, ())], 7 * 12 * 10
+        )
 
 
 def test_a_movie_of_fewer_frames_than_the_file_is_refused(tmp_path):

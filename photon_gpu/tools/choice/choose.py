@@ -32,8 +32,8 @@ from photon_gpu.tools.choice.analyses import BuiltIn, OwnAnalyses, Results, same
 from photon_gpu.tools.choice.changes import Change, compare
 from photon_gpu.tools.choice.redraw import redraw, scene
 from photon_gpu.tools.choice.result import Choice, StepResult
-from photon_gpu.tools.choice.sample import Sample, read_sample
-from photon_gpu.tools.choice.store_in_memory import Stored
+from photon_gpu.tools.choice.sample import WindowSample, read_sample
+from photon_gpu.tools.choice.store_in_memory import InMemoryStore
 from photon_gpu.writer import auto_noise
 
 STEPS = (0.25, 0.35, 0.5, 0.71, 1.0, 1.41, 2.0)
@@ -172,7 +172,7 @@ def choose(
     finally:
         if opened is not source:
             opened.close()
-    stores = [Stored(step, model, preset, backend, workers) for step in tried]
+    stores = [InMemoryStore(step, model, preset, backend, workers) for step in tried]
     built_in = BuiltIn(sample.movie, model)
     if not own and len(built_in.skipped) == 6:
         reasons = "; ".join(dict.fromkeys(built_in.skipped.values()))
@@ -231,9 +231,9 @@ def _information(model: NoiseModel, step: float, dtype: str, photons: float) -> 
 
 
 def _run(
-    sample: Sample,
+    sample: WindowSample,
     model: NoiseModel,
-    stores: list[Stored],
+    stores: list[InMemoryStore],
     analyses: tuple[BuiltIn, OwnAnalyses],
     redraws: int,
     seed: int,

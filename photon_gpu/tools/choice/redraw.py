@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.tools.choice.sample import Sample
+from photon_gpu.tools.choice.sample import WindowSample
 
 _REACH = 2  # frames on each side of the local mean
 _BLOCK = 32  # frames that are drawn at once
@@ -16,7 +16,7 @@ _PULSES = 5  # shape of the heights of pulses: an excess noise factor of 1.2, as
 _SATURATED = 1e-4
 
 
-def scene(sample: Sample, noise: NoiseModel) -> NDArray[np.float32]:
+def scene(sample: WindowSample, noise: NoiseModel) -> NDArray[np.float32]:
     """Light of a movie, ADU: the mean over five frames, and what the noise does not explain.
 
     ``mean + share * (value - mean)`` with ``share = max(0, 1 - noise variance / local variance)``; the local

@@ -18,7 +18,7 @@ _PIECE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class WindowSample:
     """Frames of one window of a movie.
 
     Attributes
@@ -43,7 +43,7 @@ class Sample:
         return f"{frames:,} of {self.frames_in_all:,} frames{runs}, {rows} x {columns} pixels"
 
 
-def read_sample(source: Source, pixels: int) -> Sample:
+def read_sample(source: Source, pixels: int) -> WindowSample:
     """Read about ``pixels`` values: the middle of the frames, in runs that are spread over the movie.
 
     Raises
@@ -71,7 +71,7 @@ def read_sample(source: Source, pixels: int) -> Sample:
     if movie.dtype.kind == "f" and not np.isfinite(movie).all():
         raise InvalidInputError(f"{source.name[-60:]}: choose: values are not finite; fill them first")
     runs = tuple(slice(run * length, (run + 1) * length) for run in range(number))
-    return Sample(movie=movie, runs=runs, frames_in_all=total, window=window)
+    return WindowSample(movie=movie, runs=runs, frames_in_all=total, window=window)
 
 
 def _check(source: Source) -> None:

@@ -18,7 +18,7 @@ from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import encode_with
 
 
-class Stored:
+class InMemoryStore:
     """Encodes arrays with one step to layout compact.
 
     Parameters

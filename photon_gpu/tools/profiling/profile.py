@@ -33,7 +33,7 @@ from photon_gpu.store.storage import Storage
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.tools.profiling.measured_combination import STAGES, Measured
 from photon_gpu.tools.profiling.preset_for_camera import Camera, cores_text
-from photon_gpu.tools.profiling.profiled_movie import Noise, Part, Repeated, corner, movie_for
+from photon_gpu.tools.profiling.profiled_movie import NoiseModels, Part, Repeated, corner, movie_for
 from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.report import EncodeReport
 
@@ -139,7 +139,7 @@ class Profile:
 def profile(
     source: Any = None,
     *,
-    noise: Noise = None,
+    noise: NoiseModels | None = None,
     step: float = 0.5,
     layouts: Sequence[str] = LAYOUTS,
     presets: Sequence[str] = PRESETS,
@@ -274,7 +274,7 @@ def machine() -> str:
 def _measure(
     movie: Source,
     target: Path,
-    noise: Noise,
+    noise: NoiseModels | None,
     step: float,
     combination: tuple[str, str, str, int],
     share: float,

@@ -20,7 +20,7 @@ _CHUNK_BYTES = 64 << 20
 _TUNED = (16, 128, 256)
 
 
-Noise = NoiseModel | tuple[NoiseModel, ...] | None
+NoiseModels = NoiseModel | tuple[NoiseModel, ...]
 
 
 class Repeated(Source):
@@ -51,7 +51,9 @@ class Part(Source):
         return self._source.read(start, stop)
 
 
-def movie_for(source: Any, noise: Noise, camera: Camera | None) -> tuple[Source, Noise, tuple[str, ...]]:
+def movie_for(
+    source: Any, noise: NoiseModels | None, camera: Camera | None
+) -> tuple[Source, NoiseModels | None, tuple[str, ...]]:
     """Return the user's movie or a simulated one, its noise model, and notes about it."""
     if source is not None:
         movie = open_source(source)
