@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,3 +249,28 @@ def test_names_say_what_a_thing_is():
         for line, name in bound_names(ast.parse(path.read_text())):
             word = EMPTY_NAMES & set(name.lower().split("_"))
             assert not word, f"{path.relative_to(ROOT)}:{line}: {name} does not say what it is; rename it"
+
+
+def type_names(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of the classes and type aliases of a module.
+
+    Left out are type variables, and options of the command line, which are named as their parameters.
+    """
+    tree = ast.parse(path.read_text())
+    yield from ((node.lineno, node.name) for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and not ast.unparse(node.value).startswith(
+            ("TypeVar(", "Annotated[")
+        ):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            yield from ((node.lineno, name) for name in names if re.match("_?[A-Z][a-z]", name))
+
+
+def test_a_type_name_stands_for_one_thing():
+    """Who reads ``Header`` somewhere need not ask which of several classes that is."""
+    places: dict[str, str] = {}
+    for path in MODULES + KERNELS:
+        for line, name in type_names(path):
+            here = f"{path.relative_to(ROOT)}:{line}"
+            assert name not in places, f"{here}: {places[name]} defines {name}, too; rename one of them"
+            places[name] = here
