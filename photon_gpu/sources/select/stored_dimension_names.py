@@ -63,6 +63,7 @@ def parent(array: Any) -> tuple[Any, str]:
 
     store, path = array.store, array.store_path.path
     if not path and hasattr(store, "root"):  # the parent group is outside the opened folder
-        store, path = str(store.root.parent), store.root.name
+        root = store.root
+        store, path = str(root.parent), root.name
     above, _, name = path.rpartition("/")
     return zarr.open_group(store, path=above, mode="r", zarr_format=array.metadata.zarr_format), name
