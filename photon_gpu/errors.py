@@ -43,23 +43,26 @@ def _shortened(value: Any, cause: BaseException | None) -> Any:
         return value
     text = _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", value)
     quoted = str(cause) if cause is not None and len(text) > _LONGEST else ""
-    room = _LONGEST - len(text) + len(quoted)
-    return text.replace(quoted, cut_in_middle(quoted, room)) if quoted else text
-
-
-def cut_in_middle(text: str, room: int) -> str:
-    """Cut the text of an error that another one quotes to ``room`` characters, but to no fewer than 93.
-
-    Its end stays, as that may be a remedy.
-
-    >>> cut_in_middle("s3://lab/run7: " + "no answer, " * 20 + "try again", 0)
-    's3://lab/run7: no answer, no answer, no answer, no answer, n...o answer, no answer, try again'
-    """
-    room = max(room - 3, _SHORTEST_CAUSE)
-    if room >= len(text):
+    if not quoted or quoted not in text:
         return text
-    end = room // 3
-    return f"{text[: room - end]}...{text[-end:]}"
+    before, _, after = text.partition(quoted)
+    return quoting(before, quoted, after)
+
+
+def quoting(before: str, cause: object, after: str = "") -> str:
+    """Return a message that quotes another error, cut in its middle if the message gets too long.
+
+    At least 93 characters of the quoted text stay, and among them its end, which may be a remedy.
+
+    >>> quoting("s3://lab/run7: ", "no answer, " * 40 + "try again", "; 6 frames are lost")[-61:]
+    'no answer, no answer, no answer, try again; 6 frames are lost'
+    """
+    text = str(cause)
+    room = max(_LONGEST - len(before) - len(after) - 3, _SHORTEST_CAUSE)
+    if room < len(text):
+        end = room // 3
+        text = f"{text[: room - end]}...{text[-end:]}"
+    return f"{before}{text}{after}"
 
 
 class InvalidInputError(PhotonError, ValueError):

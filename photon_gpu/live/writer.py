@@ -25,7 +25,7 @@ from photon_gpu.errors import (
     PhotonError,
     QueueFullError,
     RecordingError,
-    cut_in_middle,
+    quoting,
 )
 from photon_gpu.live.frame_check import FrameCheck
 from photon_gpu.live.pipeline.encoder import is_estimate, resolve_noise
@@ -611,7 +611,7 @@ class LiveWriter:
 
     def _ended(self, why: object, accepted: str = "") -> RecordingError:
         rest = f"{accepted}; {self._whereabouts(self._ledger.frames_in)}"
-        return RecordingError(f"the recording ended: {cut_in_middle(str(why), 270 - len(rest))}{rest}")
+        return RecordingError(quoting("the recording ended: ", why, rest))
 
     def _whereabouts(self, frames: int) -> str:
         with self._ledger.changed:

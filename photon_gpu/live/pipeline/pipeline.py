@@ -12,7 +12,7 @@ from photon_gpu.check.fidelity.property_verdicts import ReportLine
 from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
-from photon_gpu.errors import RecordingError, StoreUnavailableError, cut_in_middle
+from photon_gpu.errors import RecordingError, StoreUnavailableError, quoting
 from photon_gpu.live.pipeline.chunk_sender import ChunkSender
 from photon_gpu.live.pipeline.encoder import Encoder, NoiseOrEstimator
 from photon_gpu.live.pipeline.publisher import Publisher
@@ -155,8 +155,9 @@ class Pipeline:
                     break
             missing, trouble, error = frames - ledger.published, ledger.trouble, ledger.error
         if error is not None:
-            why = cut_in_middle(str(error), 200)
-            raise RecordingError(f"{self._storage.url}: the recording ended early: {why}") from error
+            raise RecordingError(
+                quoting(f"{self._storage.url}: the recording ended early: ", error)
+            ) from error
         if missing:
             raise StoreUnavailableError(
                 f"{self._storage.url}: nothing could be stored for {limit:g} s ({trouble or 'no answer'}); "

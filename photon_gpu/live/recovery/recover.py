@@ -28,7 +28,7 @@ from photon_gpu.errors import (
     RecordingError,
     StoreExistsError,
     StoreNotFoundError,
-    cut_in_middle,
+    quoting,
 )
 from photon_gpu.live.frame_check import FrameCheck
 from photon_gpu.live.pipeline.encoder import resolve_noise
@@ -455,8 +455,8 @@ class _Recovery:
             with pipeline.ledger.changed:
                 error = pipeline.ledger.error
             if error is not None:
-                why = cut_in_middle(str(error), 200)
-                raise RecordingError(f"{self._storage.url}: recovery ended early: {why}") from error
+                where = f"{self._storage.url}: recovery ended early: "
+                raise RecordingError(quoting(where, error)) from error
         entry.fill(chunk)
         pipeline.ledger.take(entry.frames, entry.frames * self._config.frame_nbytes)
         pipeline.submit(chunk)
