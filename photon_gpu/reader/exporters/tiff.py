@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
 from typing import IO, Any
 
 import numpy as np
@@ -15,10 +17,11 @@ from photon_gpu.reader.exporters import tiff_descriptions as descriptions
 from photon_gpu.reader.exporters.frames_to_export import ExportJob
 from photon_gpu.reader.exporters.ome_xml_subset import ome_of_part
 from photon_gpu.reader.exporters.tiff_pages import PageForm, page_runs, tags_of_pages, write_pages
-from photon_gpu.recording import Recording
+from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, ROI_GROUPS, scanimage_header
-from photon_gpu.sources.tiff.metadata_tags import DESCRIPTION, Tags, from_documents
+from photon_gpu.sources.tiff.metadata_tags import DESCRIPTION, SOFTWARE, Tags, from_documents
 from photon_gpu.sources.tiff.reader import TiffSource
+from photon_gpu.sources.tiff.scanimage_interleaving import with_channels
 
 _COUNTING = re.compile(r"ImageJ=|shape=|\{|<\?xml|<(\w+:)?OME\b")
 """Beginnings of descriptions that state the number of pages, so that they fit only the whole file."""
@@ -37,9 +40,14 @@ def write_tiff(job: ExportJob, file: IO[bytes], *, big: bool) -> None:
         _write_described(job, file, recording, big=big)
         return
     written = {name for name in documents if name.startswith("tiff/")} | {FRAME_DATA, ROI_GROUPS}
+    numbers = positions.reshape(-1)
+    # ScanImage's pages have channels fastest. A header that lists others than there are would be misread.
+    kept = cache(lambda channels: np.unique(positions % max(channels, 1)).tolist())
+    if FRAME_DATA in documents:
+        frame_data = documents[FRAME_DATA]
+        documents[FRAME_DATA] = replace(frame_data, data=_with_channels(frame_data.data, kept))
     header = scanimage_header(documents)
     big = big or bool(header)
-    numbers = positions.reshape(-1)
     anew = _COUNTING.match(tags.text(DESCRIPTION)) is not None and not _is_whole_file(job, tags, numbers)
     form = _page_form(job, tags)
     if anew and form.samples > 1:
@@ -54,6 +62,9 @@ def write_tiff(job: ExportJob, file: IO[bytes], *, big: bool) -> None:
             job.notes.append("not written back: tags of other pages than the first")
         numbers = np.where(np.arange(numbers.size) == 0, 0, tags.pages)
     wanted = tags_of_pages(tags, numbers.tolist())
+    for code in {SOFTWARE, DESCRIPTION} & wanted.values.keys():
+        for page, value in wanted.values[code].items():
+            wanted.values[code][page] = None if value is None else _with_channels(value, kept)
     if anew:
         _describe_anew(job, wanted, positions.reshape(-1).tolist(), recording, big=big)
     pages = _in_order(job, form) if anew else _pages(job, positions, form)
@@ -61,14 +72,22 @@ def write_tiff(job: ExportJob, file: IO[bytes], *, big: bool) -> None:
     write_pages(file, pages, positions.size, wanted, header=header, big=big, form=form, contiguous=contiguous)
 
 
+def _with_channels(text: bytes, kept: Callable[[int], list[int]]) -> bytes:
+    """Text of a tag; if it is a header of ScanImage, the channels that it lists as saved are those kept."""
+    return with_channels(text.decode("latin-1"), kept).encode("latin-1")
+
+
 def fields_not_read(job: ExportJob, path: str) -> list[str]:
-    """Read a file that was written, and return the fields of the recording that it does not state."""
+    """Read a file that was written, and return the fields of the recording that it does not state.
+
+    If the file cannot be opened, nothing is known of it, and all fields are returned.
+    """
     known = job.movie.recording
     try:
         with TiffSource(path) as source:
             read = source.recording
     except PhotonError:
-        return []
+        read = NOTHING
     times = None if known.timestamps is None else known.timestamps[job.first : job.end]
     kept = {
         "axes": known.axes in (None, read.axes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 KEEP, DROP = "keep", "drop"
 """What to do with flyback frames, which ScanImage saves after the planes of a volume."""
 
+_SAVED = re.compile(r"((?:hChannels\.channelSave|channelsSave)\s*=\s*)(\[[^\]]*\]|\d+)")
 _NUMBER = re.compile(r"^frameNumbers\s*=\s*(\d+)", re.MULTILINE)
 
 
@@ -153,10 +155,32 @@ def scanimage_channels(text: str) -> int:
     >>> scanimage_channels("state.acq.savingChannel1=1\rstate.acq.savingChannel2=0")
     1
     """
-    listed = re.search(r"(?:hChannels\.channelSave|channelsSave)\s*=\s*(\[[^\]]*\]|\d+)", text)
+    listed = _SAVED.search(text)
     if listed:
-        return max(len(re.findall(r"\d+", listed[1])), 1)
+        return max(len(re.findall(r"\d+", listed[2])), 1)
     return max(len(re.findall(r"state\.acq\.savingChannel\d+\s*=\s*1\b", text)), 1)
+
+
+def with_channels(text: str, kept: Callable[[int], Sequence[int]]) -> str:
+    r"""Return the text of a header that lists only some of the channels that it says were saved.
+
+    ``kept(n)`` are the positions of those to list among the ``n`` saved channels, rising.
+
+    Examples
+    --------
+    >>> with_channels("SI.hChannels.channelSave = [1;4]", lambda n: [1])
+    'SI.hChannels.channelSave = 4'
+    """
+
+    def listed(match: re.Match[str]) -> str:
+        saved = re.findall(r"\d+", match[2])
+        positions = kept(len(saved))
+        if len(positions) == len(saved):
+            return match[0]
+        channels = ";".join(saved[position] for position in positions)
+        return match[1] + (channels if len(positions) == 1 else f"[{channels}]")
+
+    return _SAVED.sub(listed, text)
 
 
 def _parsed(text: str) -> Any:

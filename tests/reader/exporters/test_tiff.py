@@ -72,7 +72,8 @@ def test_tifffile_finds_the_same_axes_metadata_and_tags(flavour, tmp_path):
         np.testing.assert_array_equal(after.series[0].asarray(), before.series[0].asarray())
 
 
-def scanimage(path, **options):
+def scanimage(path, channels=1, **options):
+    """A file at 30 frames/s. The pages of a frame, one per channel, have one time, as ScanImage writes."""
     lines = (
         "SI.hRoiManager.scanFrameRate = 30\nSI.hChannels.channelName = {'gcamp' 'ruby'}\n"
         "SI.hRoiManager.imagingFovUm = [-50 -40;50 -40;50 40;-50 40]\n"
@@ -81,7 +82,10 @@ def scanimage(path, **options):
         path,
         MOVIE,
         header=lines,
-        frame_text=lambda n: f"frameNumbers = {n + 1}\nframeTimestamps_sec = {n / 60:.6f}\nI2C = {{}}\n",
+        channels=channels,
+        frame_text=lambda n: (
+            f"frameNumbers = {n + 1}\nframeTimestamps_sec = {n // channels / 30:.6f}\nI2C = {{}}\n"
+        ),
         **options,
     )
 
@@ -99,7 +103,7 @@ def test_scanimage_keeps_its_header_its_regions_and_every_frame_description(chan
     assert movie.axes == ("tyx" if channels == 1 else "tcyx") and movie.frame_rate == 30.0
     assert movie.channel_names == (("gcamp", "ruby") if channels == 2 else ("gcamp",))
     assert movie.pixel_size == {"y": (10.0, "µm"), "x": (10.0, "µm")}
-    np.testing.assert_allclose(movie.timestamps, np.arange(len(movie)) * channels / 60, atol=1e-6)
+    np.testing.assert_allclose(movie.timestamps, np.arange(len(movie)) / 30, atol=1e-6)
 
 
 def test_a_part_of_a_scanimage_movie_has_the_descriptions_of_its_frames(tmp_path):
@@ -193,6 +197,11 @@ def test_a_selected_scanimage_channel_has_the_descriptions_of_its_pages(tmp_path
         result = [page.description.splitlines()[0] for page in after.pages]
         np.testing.assert_array_equal(after.asarray(), MOVIE[7:12:2])
     assert result == [f"frameNumbers = {n}" for n in (8, 10, 12)] and not report.notes
+    pg.encode(tmp_path / "back.tif", tmp_path / "again.zarr", layout="lossless")
+    again = pg.open(tmp_path / "again.zarr")
+    np.testing.assert_array_equal(again.counts, MOVIE[7:12:2])
+    assert (again.axes, again.channel_names, again.frame_rate) == ("tyx", ("ruby",), 30.0)
+    np.testing.assert_allclose(again.timestamps, [0.1, 4 / 30, 5 / 30], atol=1e-6)
 
 
 def test_a_movie_in_several_files_has_the_header_of_the_first_and_the_words_of_every_page(tmp_path):
