@@ -15,6 +15,8 @@ _PILE = 4.0
 _ENOUGH = 20
 _FEW = 256  # Most levels of a palette.
 _EVEN = 1.5  # Largest distance of levels in use, in the smallest, up to which they count as even.
+_MOST, _ALIKE = 0.95, 1.3  # Distances of this share of samples are alike, up to this ratio to the median.
+_COARSE = 1.4  # Distance of levels, in units of the noise, whose rounding adds 20 % to the variance.
 _PHOTON = 1.2  # Gains that may lie between levels of a detector without read noise.
 
 
@@ -42,6 +44,9 @@ class HistogramLevels:
         Share of levels within the busy range that never occur.
     spacing : float
         Mean distance of occupied levels in the busy range, ADU.
+    isolated_share : float
+        Share of samples on single levels, or pairs of levels, between levels that never occur: values were
+        rounded to a coarse grid. Decoded counts are rounded up or down at random, which makes pairs.
     palette : tuple of (float, int)
         Levels, ADU, and their counts, if there are few and their distances differ; else empty.
     """
@@ -57,17 +62,26 @@ class HistogramLevels:
     roughness: float
     missing_share: float
     spacing: float
+    isolated_share: float = 0.0
     palette: tuple[tuple[float, int], ...] = ()
 
     def coarse_share(self, gain: float, intercept: float) -> float:
         """Share of the samples on levels of a palette from which noise does not reach the next level.
 
-        Photons without read noise leave gaps, too, of up to one gain.
+        Photons without read noise leave gaps, too, of up to one gain. Levels whose distances are alike in
+        units of the noise, and below 1.4, are no palette: photon_gpu decodes to such.
         """
         if len(self.palette) < 3:
             return 0.0
         levels, counts = np.array(self.palette).T
         gap = np.diff(levels)
+        middle = (levels[1:] + levels[:-1]) / 2
+        distance = gap / np.sqrt(np.maximum(gain * middle + intercept, 1e-9))
+        order = np.argsort(distance)
+        below = np.cumsum((counts[1:] + counts[:-1])[order])
+        half, most = (distance[order[np.searchsorted(below, share * below[-1])]] for share in (0.5, _MOST))
+        if most < _ALIKE * half and half < _COARSE:
+            return 0.0
         farthest = np.maximum(np.append(gap, 0.0), np.append(0.0, gap))
         reach = np.sqrt(np.maximum(gain * levels + intercept, 0.0))
         coarse = (farthest > np.maximum(reach, _PHOTON * gain)) & (counts >= _ENOUGH)
@@ -123,11 +137,12 @@ def survey(windows: Sequence[Window]) -> HistogramLevels:
     at_limit = dtype.kind in "iu" and values[-1] == np.iinfo(dtype).max
     full = _piles(counts[::-1]) or (at_limit and counts[-1] >= _ENOUGH)
     floored = _piles(counts)
-    step, roughness, missing, spacing = 0, 0.0, 0.0, 0.0
+    step, roughness, missing, spacing, isolated = 0, 0.0, 0.0, 0.0, 0.0
     if bool((values == np.rint(values)).all()):
         whole = values.astype(np.int64)
         step = int(np.gcd.reduce(np.diff(whole))) if len(whole) > 1 else 1
         roughness, missing, spacing = _unevenness(whole, counts, max(step, 1))
+        isolated = _isolated(whole, counts, max(step, 1)) / total
     return HistogramLevels(
         lowest=float(values[0]),
         highest=float(values[-1]),
@@ -140,8 +155,15 @@ def survey(windows: Sequence[Window]) -> HistogramLevels:
         roughness=roughness,
         missing_share=missing,
         spacing=spacing * max(step, 1),
+        isolated_share=isolated,
         palette=_palette(values, counts),
     )
+
+
+def _isolated(values: NDArray, counts: NDArray, step: int) -> float:
+    """Samples on levels in runs of one or two."""
+    run = np.cumsum(np.append(0, np.diff(values) > step))
+    return float(counts[np.bincount(run)[run] <= 2].sum())
 
 
 def _palette(values: NDArray, counts: NDArray) -> tuple[tuple[float, int], ...]:

@@ -22,6 +22,7 @@ _REACH = 6.0  # Standard deviations of a change.
 _DIM = 0.5  # Share of pixels, from the dimmest: bright ones have narrow peaks.
 _SAMPLES = 1 << 21  # Most changes.
 _STEPS = 400
+_ROUNDED = 0.5  # Share of samples on isolated levels: their changes show the grid, not photons.
 _HEIGHT, _SURE = 0.01, 8.0  # Least height of a peak, and in standard errors.
 _BINARY = 0.01  # Converters favour every 8th, 16th, ... level, to this precision.
 
@@ -29,7 +30,7 @@ _BINARY = 0.01  # Converters favour every 8th, 16th, ... level, to this precisio
 def peak_distance(windows: Sequence[Window], gain: float, levels: HistogramLevels) -> float:
     """Return the distance of photon peaks, ADU; zero if none are seen."""
     step = levels.step
-    if step < 1 or windows[0].frames.dtype.kind not in "iu":
+    if step < 1 or windows[0].frames.dtype.kind not in "iu" or levels.isolated_share > _ROUNDED:
         return 0.0
     shortest = max(_NEAREST * gain / step, _LEAST)
     longest = _FARTHEST * gain / step

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import photon_gpu as pg
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.checks import COMB, cumulants, photon_peaks
 from photon_gpu.estimate.cross_checks.dead_zone import dead_zone
@@ -195,6 +197,22 @@ def test_read_noise_and_converters_make_no_photon_peaks():
     assert peak_distance(windows_of(frames), 2.3, levels) == 0
     missed = np.where(frames % 16 == 3, frames + 1, frames)  # a converter that skips every 16th level
     assert peak_distance(windows_of(missed), 2.3, survey(windows_of(missed))) == 0
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0.5, "WARN"), (1.0, "WARN"), (2.0, "REFUSE")])
+@pytest.mark.parametrize(("gain", "photons"), [(20.0, 10.0), (2.3, 60.0)])
+def test_decoded_counts_are_neither_photon_peaks_nor_a_palette(gain, photons, step, expected):
+    """Their distances are those of codes. At step 2, rounding adds a third to the variance of the noise."""
+    rng = np.random.default_rng(3)
+    light = photons * (0.2 + 1.8 * np.add.outer(np.arange(64), np.arange(64)) / 126)
+    charge = gain * rng.poisson(light, (150, 64, 64)) + 1.5 * gain**0.3 * rng.standard_normal((150, 64, 64))
+    noise = NoiseModel(gain=gain, offset=100, variance=2.25 * gain**0.6)
+    url = "memory://decoded.zarr"
+    pg.encode(
+        np.rint(charge + 100).astype(np.uint16), url, noise=noise, step=step, overwrite=True, check=False
+    )
+    found = {f.name: f.severity for f in estimate_noise(pg.open(url).counts[:]).warnings}
+    assert "photon peaks" not in found and found["uneven levels"] == expected
 
 
 def test_a_window_that_starts_at_an_odd_frame_pairs_frames_as_the_movie_does():
