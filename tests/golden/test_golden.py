@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numcodecs.blosc
 import numpy as np
 import pytest
 
@@ -133,6 +134,16 @@ def test_one_golden_store_has_frames_of_huffman_codes_only():
         assert huffman.decode_blosc(frame, content) == nbytes
         again = out[: huffman.encode_blosc(content, 4096, 1 << 15, out, np.empty(0, int), out[:0])]
         assert again.tobytes() == frame.tobytes(), "what is written does not depend on a library"
+
+
+def test_one_golden_store_has_a_stream_for_each_plane_of_bytes():
+    frame = (GOLDEN / "plain-1.3-planes" / "store" / "0.0.0").read_bytes()
+    labels = np.frombuffer(numcodecs.blosc.decompress(frame), "<f8").reshape(4, 70, 64)
+    np.testing.assert_array_equal(labels, np.load(GOLDEN / "plain-1.3-planes" / "stabilized.npy")[:4])
+    assert frame[2] == 0x81, "zstd, shuffled, in streams"
+    starts = np.frombuffer(frame, "<i4", 3, 16)
+    end_of_constant = starts[0] + 4 + int.from_bytes(frame[starts[0] : starts[0] + 4], "little")
+    assert end_of_constant == starts[0] + 14
 
 
 def test_an_unknown_major_version_is_refused(tmp_path):

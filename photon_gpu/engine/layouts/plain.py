@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,19 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import FrameOf, compress_blocks, decompress_span, frame_sizes
+from photon_gpu.engine.codec.blosc.c_functions import encode
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.codec.requested_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.layouts.base import stored_rows
 from photon_gpu.engine.layouts.plain_decode import LabelDecoder
-from photon_gpu.engine.layouts.plain_encode import frames_of_labels
+from photon_gpu.engine.layouts.plain_encode import (
+    frame_of_labels,
+    frames_of_values,
+    has_planes,
+    planes_for_zstd,
+)
 from photon_gpu.engine.layouts.sealed_blosc_layout import SealedFrames
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.clipping_levels_code_table import MARKS, ClippedCodeTable
@@ -74,24 +81,31 @@ class Plain(SealedFrames):
             stages.add("compress", -spent)  # this function is called within that stage
             return out
 
-        split = resources.split.timed(stages, "compress")
+        split, compressor = resources.split.timed(stages, "compress"), self.encoding.compressor
+        frame_of, encode_items = None, encode
+        if has_planes(compressor, self.encoding.step):
+            with stages.timed("compress"):
+                by_zstd = planes_for_zstd(block, total, compressor)
+            frame_of = self._compiled(values, by_zstd)
+            encode_items = partial(frame_of_labels, by_zstd=by_zstd)
         return compress_blocks(
             block,
             total,
             8,
-            self.encoding.compressor,
+            compressor,
             split,
             seal=self.seal(chunk, first_frame),
-            frame_of=self._compiled(values),
+            frame_of=frame_of,
+            encode_items=encode_items,
             buffers=resources.buffers,
         )
 
-    def _compiled(self, values: NDArray) -> FrameOf | None:
+    def _compiled(self, values: NDArray, by_zstd: int) -> FrameOf | None:
         """Return compiled calls that encode parts of a chunk; None if the values have no lookup table."""
         compiled = self.backend.gpu is None and self.backend.name != "numpy" and not self.encoding.channels
         if not compiled or not (table := self.encoding.table()).has_lut:
             return None
-        return frames_of_labels(values.reshape(-1), table.label_luts(), self.encoding.seed)
+        return frames_of_values(values.reshape(-1), table.label_luts(), self.encoding.seed, by_zstd)
 
     def labelled(
         self, values: NDArray, first_frame: int, stages: Stages, split: Split = WHOLE

@@ -104,7 +104,7 @@ def _label_table(encoding: Encoding, codes: tuple[int, int], what: Values) -> An
     rows = sample_rows(encoding, codes[0], codes[1] - codes[0], what)
     if rows is None:
         return None
-    grid, first, valid = encoding.step, codes[0], np.ones(rows.shape[1], np.uint8)
+    grid, first, valid = encoding.step, codes[0], np.empty(0, np.uint8)
     assert grid is not None
     if encoding.clipping:
         table = encoding.table()
@@ -115,7 +115,7 @@ def _label_table(encoding: Encoding, codes: tuple[int, int], what: Values) -> An
         numbers, impossible = table.codes_of_each_mark(np.arange(first, int(marks.max()) + 1, dtype=np.int32))
         impossible |= (numbers < codes[0]) | (numbers > codes[1])
         rows = rows[:, np.where(impossible, 0, numbers - codes[0])]
-        valid = (~impossible).astype(np.uint8)
+        valid = (~impossible).astype(np.uint8) if impossible.any() else valid
     samples = np.ascontiguousarray(rows)
     return _kernels().LabelTable(grid, first, valid, samples.view(f"u{samples.itemsize}"), encoding.seed)
 

@@ -1,12 +1,15 @@
-"""Encode values to Blosc frames of layout plain, one compiled call for each part of a chunk."""
+"""Encode labels to Blosc frames with a stream for each plane of bytes, one compiled call for many blocks.
+
+zstd 1 searches noise for matches in vain. A plane gets Huffman codes of its own instead, unless a trial
+shows that matches shorten it.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,9 +20,43 @@ from photon_gpu.engine.codec.blosc.c_functions import c_library
 from photon_gpu.engine.codec.blosc.frame import HEADER
 from photon_gpu.engine.runtime.scratch import scratch
 
+_LEAST_BLOCK = 1 << 16  # bytes; Blosc does not split blocks of less than 128 items
+_TRIED_EVERY = 32  # blocks; zstd takes four times as long as Huffman codes
+_NO_TABLE = np.empty((0, 0), np.uint64)
 
-def frames_of_labels(flat: NDArray, luts: NDArray[np.float64], seed: int) -> FrameOf | None:
-    """Return a function that encodes parts of a chunk; None without Blosc's own functions.
+
+def has_planes(compressor: Compressor, step: float | None) -> bool:
+    """Whether frames of labels get a stream for each plane of bytes.
+
+    They do with level 1 of zstd after a byte shuffle, and steps such as 0.5, of which labels have few bits.
+    The planes of other labels repeat each other, which only zstd finds, where they are one stream.
+    """
+    size = compressor.blocksize
+    if (compressor.cname, compressor.clevel, compressor.shuffle) != ("zstd", 1, 1) or c_library() is None:
+        return False
+    return size >= _LEAST_BLOCK and size % 8 == 0 and step is not None and (1024 * step).is_integer()
+
+
+def planes_for_zstd(
+    labels: Callable[[int, int], NDArray[np.float64]], count: int, compressor: Compressor
+) -> int:
+    """Return the planes of ``count`` labels that zstd compresses, as a sum of ``1 << number``.
+
+    One block in 32 is compressed in both ways; ``labels(start, stop)`` makes its labels. A plane that
+    repeats one byte there is left to zstd.
+    """
+    per_block, saved = compressor.blocksize // 8, np.zeros(8, np.int64)
+    whole = count // per_block
+    for number in range(min(whole, _TRIED_EVERY) // 3, whole, _TRIED_EVERY):
+        block = labels(number * per_block, (number + 1) * per_block).view(np.uint64)
+        block.flags.writeable = False  # so that kernels are compiled for one type
+        settings, work, out = _settings(compressor, 0), _work(compressor), _out(per_block, compressor)
+        _kernels().try_planes(block, settings, work, out, saved)
+    return int((saved >= 0) @ (1 << np.arange(8)))
+
+
+def frames_of_values(flat: NDArray, luts: NDArray[np.float64], seed: int, by_zstd: int) -> FrameOf:
+    """Return a function that encodes parts of a chunk, whose labels never exist as a whole.
 
     Parameters
     ----------
@@ -29,30 +66,53 @@ def frames_of_labels(flat: NDArray, luts: NDArray[np.float64], seed: int) -> Fra
         Label of every value, by bit pattern.
     seed : int
         Seed of the phases.
+    by_zstd : int
+        See :func:`planes_for_zstd`.
     """
-    kernels, library = _kernels(), c_library()
-    if library is None:
-        return None
-    address = ctypes.cast(library.blosc_compress_ctx, ctypes.c_void_p).value
-    patterns, tables = flat.view(f"u{flat.itemsize}"), kernels.LabelTables(luts, seed)
-    patterns.flags.writeable = False  # so that kernels are compiled for one type
+    patterns, tables = flat.view(f"u{flat.itemsize}"), (luts.view(np.uint64), seed)
+    return lambda start, stop, compressor: _frame(patterns, tables, start, stop, compressor, by_zstd).copy()
 
-    def frame_of(edges: Sequence[int], compressor: Compressor) -> NDArray[np.uint8] | None:
-        longest = max(stop - start for start, stop in pairwise(edges))
-        work = (
-            scratch("labels", (longest,), np.float64),
-            scratch("frame", (8 * longest + HEADER.size,), np.uint8),
-        )
-        name = np.frombuffer(compressor.cname.encode() + b"\0", np.uint8)
-        settings = kernels.FrameSettings(
-            address, name, compressor.clevel, compressor.shuffle, compressor.blocksize
-        )
-        # Labels take less than their values. Memory that is not written to costs nothing.
-        out = scratch("frames", ((edges[-1] - edges[0]) * flat.itemsize + work[1].size,), np.uint8)
-        size = kernels.encode_label_blocks(patterns, tables, np.array(edges, np.int64), settings, work, out)
-        return out[:size].copy() if size else None
 
-    return frame_of
+def frame_of_labels(labels: NDArray[np.float64], compressor: Compressor, by_zstd: int) -> NDArray[np.uint8]:
+    """Encode labels to a frame in scratch memory of the thread, which its next frame overwrites."""
+    return _frame(labels.view(np.uint64), (_NO_TABLE, 0), 0, labels.size, compressor, by_zstd)
+
+
+def _frame(
+    patterns: NDArray,
+    tables: tuple[NDArray[np.uint64], int],
+    start: int,
+    stop: int,
+    compressor: Compressor,
+    by_zstd: int,
+) -> NDArray[np.uint8]:
+    kernels, out = _kernels(), _out(stop - start, compressor)
+    for array in (patterns, tables[0]):
+        array.flags.writeable = False  # so that kernels are compiled for one type
+    labels, settings = kernels.LabelTables(*tables), _settings(compressor, by_zstd)
+    return out[: kernels.encode_blocks(patterns, labels, start, stop, settings, _work(compressor), out)]
+
+
+def _settings(compressor: Compressor, by_zstd: int) -> Any:
+    library = c_library()
+    assert library is not None
+    return _kernels().FrameSettings(
+        ctypes.cast(library.blosc_compress_ctx, ctypes.c_void_p).value,
+        np.frombuffer(compressor.cname.encode() + b"\0", np.uint8),
+        compressor.clevel,
+        compressor.blocksize,
+        by_zstd,
+    )
+
+
+def _work(compressor: Compressor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    size = compressor.blocksize
+    return scratch("planes", (size,), np.uint8), scratch("frame", (size + HEADER.size,), np.uint8)
+
+
+def _out(count: int, compressor: Compressor) -> NDArray[np.uint8]:
+    """Memory for a frame of labels; what is not written to costs nothing."""
+    return scratch("frames", (_kernels().most_frame_bytes(count, compressor.blocksize),), np.uint8)
 
 
 @cache

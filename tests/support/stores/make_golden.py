@@ -60,6 +60,15 @@ CASES: dict[str, dict] = {
     ),
     "plain-1.3-int16-dither": dict(dtype="int16", noise=PMT, photons=2.0, layout="plain", dither=7),
     "plain-1.3-float32": dict(dtype="float32", noise=CAMERA, photons=40.0, layout="plain"),
+    # A stream for each plane of bytes in the whole blocks, one in the short last block.
+    "plain-1.3-planes": dict(
+        dtype="uint16",
+        noise=CAMERA,
+        photons=40.0,
+        layout="plain",
+        compressor="zstd-1-shuffle-65536",
+        shape=(6, 70, 64),
+    ),
     # Stores of plain 1.0 to 1.2, compact 2.0 to 2.3, and lossless 3.0 and 3.1 must stay readable; this
     # release cannot write them.
     **{

@@ -7,7 +7,7 @@ equal those of a single call (tested).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -24,9 +24,8 @@ from photon_gpu.engine.runtime.buffers import Buffers, bytes_of
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.errors import InvalidInputError
 
-FrameOf = Callable[[Sequence[int], Compressor], NDArray[np.uint8] | None]
-"""``frame_of(edges, compressor)``: a frame of items ``edges[0]:edges[-1]``, of which Blosc compresses those
-between two edges by one call; None if the frame does not consist of blocks of the requested size."""
+FrameOf = Callable[[int, int, Compressor], NDArray[np.uint8]]
+"""``frame_of(start, stop, compressor)``: a frame of items ``start:stop`` in blocks of the requested size."""
 
 _MADE_AT_ONCE = 1 << 23  # bytes that are compressed by one call, where they are made for it
 _COMPILED_AT_ONCE = 1 << 20  # the same within a compiled call, where calls cost little: stays in the cache
@@ -117,14 +116,15 @@ def compress_blocks(
     split: Split = WHOLE,
     seal: Seal | None = None,
     frame_of: FrameOf | None = None,
+    encode_items: Callable[[NDArray, Compressor], NDArray[np.uint8]] = encode,
     buffers: Buffers | None = None,
 ) -> bytes:
     """Compress like :func:`compress` ``count`` items, which ``items(start, stop)`` makes when needed.
 
     A chunk of float64 labels, four times the size of the raw movie, therefore never exists as a whole.
     ``items`` may reuse the memory of its result when the same thread calls it again. ``frame_of`` makes and
-    compresses items by one call. With ``buffers``, the result may be a memoryview of a buffer that the caller
-    gives back.
+    compresses items by one call; without it, ``encode_items`` compresses what ``items`` made. With
+    ``buffers``, the result may be a memoryview of a buffer that the caller gives back.
     """
     nbytes = count * itemsize
 
@@ -149,9 +149,9 @@ def compress_blocks(
     spans = list(itertools.pairwise(edges))
 
     def encode_part(part: tuple[int, int]) -> list[NDArray[np.uint8]]:
-        if frame_of is not None and (frame := frame_of(edges[part[0] : part[1] + 1], fixed)) is not None:
-            return [frame]
-        return [encode(items(*span), fixed).copy() for span in spans[part[0] : part[1]]]
+        if frame_of is not None:
+            return [frame_of(edges[part[0]], edges[part[1]], fixed)]
+        return [encode_items(items(*span), fixed).copy() for span in spans[part[0] : part[1]]]
 
     frames = [frame for part in split.run(encode_part, split.ranges(len(spans))) for frame in part]
     if all(frame[2] == frames[0][2] and HEADER.unpack_from(frame.data)[5] == size for frame in frames):
