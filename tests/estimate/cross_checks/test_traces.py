@@ -211,8 +211,8 @@ def test_decoded_counts_are_neither_photon_peaks_nor_a_palette(gain, photons, st
     pg.encode(
         np.rint(charge + 100).astype(np.uint16), url, noise=noise, step=step, overwrite=True, check=False
     )
-    found = {f.name: f.severity for f in estimate_noise(pg.open(url).counts[:]).warnings}
-    assert "photon peaks" not in found and found["uneven levels"] == expected
+    severities = {f.name: f.severity for f in estimate_noise(pg.open(url).counts[:]).warnings}
+    assert "photon peaks" not in severities and severities["uneven levels"] == expected
 
 
 def test_a_window_that_starts_at_an_odd_frame_pairs_frames_as_the_movie_does():
