@@ -1,4 +1,4 @@
-"""The pipeline from full chunks to a published movie: encoder, sender and publisher."""
+"""The pipeline from full chunks to a published movie: encoder, chunk writer and publisher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError, quoting
-from photon_gpu.live.pipeline.chunk_sender import ChunkSender
+from photon_gpu.live.pipeline.chunk_writer import ChunkWriter
 from photon_gpu.live.pipeline.encoder import Encoder, NoiseOrEstimator
 from photon_gpu.live.pipeline.publisher import Publisher
 from photon_gpu.live.pipeline.unstored_chunks import Keeper
@@ -84,7 +84,7 @@ class Pipeline:
         self.lines: tuple[ReportLine, ...] = ()
         self._sample = ChunkSample() if config.check else None
         keeper = Keeper(self.ledger, spool)
-        self._sender = ChunkSender(
+        self._chunk_writer = ChunkWriter(
             MovieFolder((published, *config.frame_shape), config.chunk(), storage),
             self.ledger,
             spool,
@@ -110,7 +110,7 @@ class Pipeline:
             token=token,
             fits=fits,
             chosen=self._chosen,
-            done=self._sender.send,
+            done=self._chunk_writer.send,
             released=self.buffers.release,
             failed=self.ledger.fail,
             on_note=self.ledger.note,
@@ -129,7 +129,7 @@ class Pipeline:
 
     def send_kept(self, chunk: int, frames: int) -> None:
         """Store and publish an encoded chunk of the spool."""
-        self._sender.send_kept(chunk, frames)
+        self._chunk_writer.send_kept(chunk, frames)
 
     def finish(self, frames: int) -> int:
         """Publish all ``frames``, finish the movie, and return the size of its metadata.
@@ -142,7 +142,7 @@ class Pipeline:
             A chunk could not be encoded, or another process took the recording over.
         """
         self._encoder.submit(None)
-        self._sender.patience.hurry()
+        self._chunk_writer.patience.hurry()
         self._publisher.finish()
         ledger, limit = self.ledger, self.config.close_seconds
         seen, since = self._progress(), monotonic()
@@ -190,7 +190,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Stop all threads."""
-        self._sender.stop()
+        self._chunk_writer.stop()
         self._publisher.stop()
 
     def _progress(self) -> tuple[int, int, int]:

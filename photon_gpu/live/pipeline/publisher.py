@@ -27,7 +27,7 @@ _PACKING_PAUSE = 20  # times as long as it took to pack source metadata that cha
 class Publisher:
     """Publishes stored chunks in order, then drops them from the spool.
 
-    Order of writing: chunks (:class:`~photon_gpu.live.pipeline.chunk_sender.ChunkSender`), manifest,
+    Order of writing: chunks (:class:`~photon_gpu.live.pipeline.chunk_writer.ChunkWriter`), manifest,
     ``.zattrs`` (once), ``.zarray``. A reader that sees a length therefore finds all its chunks and their
     checksums.
 

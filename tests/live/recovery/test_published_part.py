@@ -31,7 +31,7 @@ def killed(folder, spool, *, chunks=5, away=None, layout="compact"):
         live.append(frames(t, t + CHUNK), timestamp=list(range(t, t + CHUNK)))
         wait_until(lambda name=f"{t // CHUNK}.0.0": name in fs.storage().names())
         wait_until(lambda: away or live.acknowledged)
-    live._pipeline._sender.patience.stopping.set()
+    live._pipeline._chunk_writer.patience.stopping.set()
     live._pipeline._publisher.stop()
     if live._spool:
         live._spool.release()
@@ -86,7 +86,7 @@ def test_a_chunk_that_the_journal_has_in_part_is_taken_from_the_store(tmp_path):
     with mock.patch.object(live._journal, "write", lambda *a: lagging.wait(20) and write(*a)):
         live.append(frames(6, 8), timestamp=[6, 7], wait=False)
         wait_until(lambda: "1.0.0" in storage.names())
-        live._pipeline._sender.patience.stopping.set()
+        live._pipeline._chunk_writer.patience.stopping.set()
         live._pipeline._publisher.stop()
         assert live.acknowledged == 6
         live._spool.release()

@@ -13,13 +13,13 @@ from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, error_text
 from photon_gpu.store.movie_folder import MovieFolder
 
-_SENDERS = 4
+_WRITERS = 4
 _PATIENCE_SECONDS = 5.0  # how long to wait for a request that hangs; its thread is a daemon
 _IN_MEMORY = 4  # encoded chunks in memory, including those that are being sent
 _AGAIN_SECONDS = 0.5  # between attempts to save a chunk that the spool's disk refused
 
 
-class ChunkSender:
+class ChunkWriter:
     """Writes chunks to the store, lowest number first.
 
     Parameters
@@ -47,7 +47,7 @@ class ChunkSender:
         self._ready = threading.Condition()
         self._away = threading.Event()  # set if the last request to the store failed
         self.patience = Patience()
-        self._threads = [ServiceThread(f"photon-send-{i}", self._work) for i in range(_SENDERS)]
+        self._threads = [ServiceThread(f"photon-send-{i}", self._work) for i in range(_WRITERS)]
 
     def send(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
         """Queue an encoded chunk; wait if memory is full and the spool accepts no chunk."""
