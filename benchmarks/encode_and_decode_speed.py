@@ -1,4 +1,4 @@
-"""Time the engine and rivals: ``python -m benchmarks.engine_and_rivals [--repeats 7] [--json FILE]``.
+"""Time encoding and decoding, ours and rivals': ``python -m benchmarks.encode_and_decode_speed``.
 
 From a movie in memory to Zarr on disk, and back. Everything is verified before it is timed. Set
 PHOTON_GPU_CORPUS to measure on real recordings; otherwise the movie is simulated.
