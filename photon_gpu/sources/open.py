@@ -24,8 +24,8 @@ from photon_gpu.sources.multifile.joined import JoinedSource
 from photon_gpu.sources.multifile.numbering import order_files
 from photon_gpu.sources.select.axes import letters
 from photon_gpu.sources.select.open_options import SELECTION, OpenOptions, SourceRequest, split_options
-from photon_gpu.sources.select.read_attributes import with_attributes
 from photon_gpu.sources.select.selected import selected
+from photon_gpu.sources.select.xarray_attributes import with_attributes
 from photon_gpu.sources.select.xarray_coordinates import Coordinate, with_coordinates
 
 __all__ = ["Source", "check_movie", "open_source"]
