@@ -68,7 +68,7 @@ class ArraySource(Source):
         self._check_frames(start, stop)
         array = self._array
         if array is None:
-            raise InvalidInputError(f"{self.name}: the source is closed")
+            raise InvalidInputError(f"{self.name}: the source is closed; open it again")
         frames = array[start:stop]
         if self._file is not None and frames.nbytes <= _MOST_READ:
             frames = self._file.read(frames)

@@ -100,8 +100,8 @@ class Source(ABC):
     def arranged(self, order: tuple[int, ...]) -> Source:
         """Return this source with its dimensions reordered; raise InvalidInputError if that is impossible."""
         raise InvalidInputError(
-            f"{self.name[-60:]}: its dimensions cannot be read in another order than they are stored; "
-            "open it, and pass the array"
+            f"{self.name[-60:]}: its dimensions can only be read in the order in which they are stored; "
+            "open the file yourself, and pass the array in the order you need"
         )
 
     def origins(self, start: int, stop: int) -> list[tuple[str, int]] | None:

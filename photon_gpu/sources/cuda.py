@@ -74,7 +74,7 @@ class CudaSource(Source):
         """Read frames ``start:stop``: a view on the GPU."""
         self._check_frames(start, stop)
         if self._array is None:
-            raise InvalidInputError(f"{self.name}: the source is closed")
+            raise InvalidInputError(f"{self.name}: the source is closed; open it again")
         return self._array[start:stop]
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ class DaskSource(Source):
         self._check_frames(start, stop)
         with self._lock:
             if self._closed:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             parts = [
                 self._block(number, first, last)[max(start - first, 0) : stop - first]
                 for number, (first, last) in enumerate(itertools.pairwise(self._starts))

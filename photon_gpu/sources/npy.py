@@ -147,7 +147,7 @@ class RemoteNpySource(Source):
         """Read frames ``start:stop`` by one request for their byte range."""
         self._check_frames(start, stop)
         if self._file is None:
-            raise InvalidInputError(f"{self.name}: the source is closed")
+            raise InvalidInputError(f"{self.name}: the source is closed; open it again")
         fs, path = self._file
         first, last = (self._offset + frame * self.frame_nbytes for frame in (start, stop))
         try:
@@ -278,7 +278,7 @@ class NpzSource(Source):
         with self._lock:
             stream = self._stream
             if stream is None:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             try:
                 self._skip_to(stream, self._offset + start * self.frame_nbytes)
                 for first in range(0, len(out), _PIECE):

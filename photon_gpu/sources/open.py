@@ -219,10 +219,10 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
     elif zarr is not None and isinstance(obj, zarr.Group | zarr.abc.store.Store):
         allowed = {"missing", "path"}
     if options.keys() - allowed:
-        takes = f"only {', '.join(sorted(allowed))}" if allowed else "none"
+        refused = ", ".join(sorted(options.keys() - allowed))
         raise InvalidInputError(
-            f"options {sorted(options)} are not allowed: beside {', '.join(SELECTION)} a "
-            f"{type(obj).__name__} takes {takes}; paths and URLs take more"
+            f"{refused}: not allowed for a {type(obj).__name__}, which takes only "
+            f"{', '.join([*SELECTION, *sorted(allowed)])}; a path or a URL takes more"
         )
     if isinstance(obj, Source):
         return obj
@@ -275,8 +275,8 @@ def _open_files(several: MovieFiles, options: dict[str, Any]) -> Source:
     order = order_files(paths, several.where, missing=skip, ordered=several.ordered)
     if len(order.columns) > 1:
         raise InvalidInputError(
-            f"{several.where}: names of {len(order.columns)} channels or planes; only TIFF files are joined "
-            "along these. Give the files of one"
+            f"{several.where}: the names count {len(order.columns)} channels or planes, and only TIFF files "
+            "are joined along these. Give the files of one channel and plane"
         )
     own = options if missing in (None, "skip") else {**options, "missing": missing}
     files = [path for path in order.columns[0] if path is not None]

@@ -55,7 +55,7 @@ class SliceableSource(Source):
         self._check_frames(start, stop)
         with self._lock:
             if self._movie is None:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             frames = self._slice(start, stop)
         expected = (stop - start, *self.shape[1:])
         if frames.shape != expected or frames.dtype.newbyteorder("=") != self.dtype:
@@ -87,7 +87,7 @@ class SliceableSource(Source):
         """Slice the object along any of its dimensions."""
         with self._lock:
             if self._movie is None:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             try:
                 return np.asarray(self._movie[(*[slice(None)] * axis, slice(start, stop))])
             except Exception as error:

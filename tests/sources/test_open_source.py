@@ -188,7 +188,7 @@ def test_kinds_that_need_a_local_file_say_so(name):
 def test_an_unknown_option_lists_the_known_ones(tmp_path, movie):
     with pytest.raises(InvalidInputError, match=r"'dataset' is not known for TIFF.*series, as_pages"):
         open_source(WRITERS["tiff"](tmp_path, movie), dataset="/x")
-    with pytest.raises(InvalidInputError, match="a ndarray takes none"):
+    with pytest.raises(InvalidInputError, match="a ndarray, which takes only axes"):
         open_source(movie, series=1)
 
 

@@ -89,7 +89,7 @@ class FitsSource(Source):
         self._check_frames(start, stop)
         with self._lock:
             if self._image is None:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             try:
                 frames = self._image.section[start:stop]
             except (OSError, ValueError, TypeError) as error:

@@ -104,7 +104,7 @@ class Nd2Source(Source):
         frames = np.empty((last - first, *self._in_frame), self.dtype)
         with self._lock:
             if self._file is None:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             for number in range(first, last):
                 steps = np.unravel_index(number, loops)
                 stored = [steps[self._loop_order.index(loop)] for loop in range(len(loops))]

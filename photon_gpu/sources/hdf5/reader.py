@@ -80,7 +80,7 @@ class Hdf5Source(ChunkedSource):
             return super()._slice(start, stop)
         except (OSError, ValueError, RuntimeError) as error:
             if not self._movie:
-                raise InvalidInputError(f"{self.name}: the HDF5 file is closed") from error
+                raise InvalidInputError(f"{self.name}: the HDF5 file is closed; open it again") from error
             raise CorruptDataError(f"{self.name}: frames {start}:{stop} cannot be read: {error}") from error
 
     def _read_stored(self, box: Box) -> NDArray[Any]:

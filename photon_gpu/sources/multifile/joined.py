@@ -105,7 +105,7 @@ class JoinedSource(Source):
                 elif (part.shape[1:], part.dtype) != (frame, self.dtype):
                     raise InvalidInputError(
                         f"{path}: its frames are {part.dtype} {part.shape[1:]}, and {self.dtype} {frame} in "
-                        f"{PurePath(paths[0]).name}; the frames of a movie are all alike"
+                        f"{PurePath(paths[0]).name}; all frames of a movie must be alike"
                     )
                 if part.truncation is not None and number < len(paths) - 1:
                     raise InvalidInputError(
@@ -155,7 +155,7 @@ class JoinedSource(Source):
         # Never close a file that another thread is reading.
         with self._lock:
             if self._closed:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             return self._part(number).read(start, stop)
 
     def _part(self, number: int) -> Source:

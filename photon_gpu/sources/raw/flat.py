@@ -64,7 +64,9 @@ class RawSource(ArraySource):
         try:
             stored = np.dtype(dtype)
         except (TypeError, ValueError) as error:
-            raise UnsupportedTypeError(f"{name}: dtype is {dtype!r}; as in 'uint16' or '>i2'") from error
+            raise UnsupportedTypeError(
+                f"{name}: dtype is {dtype!r}; one such as 'uint16' or '>i2' is needed"
+            ) from error
         native = check_movie((1, *frame_shape), stored, name)
         if offset < 0:
             raise InvalidInputError(f"{name}: offset_bytes is {offset}; 0 or more are needed")

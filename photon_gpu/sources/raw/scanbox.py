@@ -74,7 +74,7 @@ class ScanboxSource(Source):
         """Read frames ``start:stop``, with an axis of channels, in values that rise with light."""
         self._check_frames(start, stop)
         if self._frames is None:
-            raise InvalidInputError(f"{self.name}: the source is closed")
+            raise InvalidInputError(f"{self.name}: the source is closed; open it again")
         frames = self._frames.read(start, stop).transpose(0, 3, 1, 2).reshape(stop - start, *self.shape[1:])
         if self._inverted:
             return np.subtract(_LARGEST, frames, dtype=self.dtype)

@@ -96,7 +96,8 @@ def plan_files(
             lengths = [f"{name}: {len(table)}" for name, table in zip(order.channels, tables, strict=False)]
             raise InvalidInputError(
                 f"{files[0]}: the files of its channels or planes have different numbers of frames: "
-                f"{', '.join(lengths) or [len(table) for table in tables]}"
+                f"{', '.join(lengths) or [len(table) for table in tables]}. "
+                "Complete the files, or encode each channel or plane by itself"
             )
         pages = np.stack(tables, axis=1)
         sizes = {"z": order.planes, "c": max(len(order.channels), 1)}
@@ -236,14 +237,14 @@ class _Joiner:
         if form != self.form:
             raise InvalidInputError(
                 f"{path}: its frames differ from those of {PurePath(self.paths[0]).name} in "
-                f"{difference(self.form, form)}; the frames of a movie are all alike"
+                f"{difference(self.form, form)}; all frames of a movie must be alike"
             )
         if plan.pages.shape[1:] != self.first.pages.shape[1:] or (
             plan.offsets.shape[1] != self.first.offsets.shape[1]
         ):
             raise InvalidInputError(
                 f"{path}: a frame has pages {plan.pages.shape[1:]}, and {self.first.pages.shape[1:]} in "
-                f"{PurePath(self.paths[0]).name}; the frames of a movie are all alike"
+                f"{PurePath(self.paths[0]).name}; all frames of a movie must be alike"
             )
 
     def plan(self, pages: Any, letters: str, channels: tuple[str, ...]) -> SegmentMap:

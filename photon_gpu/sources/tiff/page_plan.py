@@ -179,8 +179,8 @@ class _Planner:
                 number = self.pages_in_a_row(tif) if self.path in self.cut and len(chain) == 1 else 0
                 if as_pages and number > 1:
                     raise CorruptDataError(
-                        f"{self.path}: {self.cut[self.path].what}; pages follow its only directory, which "
-                        "as_pages would lose: leave it out"
+                        f"{self.path}: {self.cut[self.path].what}; pages follow its only directory, and "
+                        "as_pages=True would lose them: leave as_pages out"
                     )
                 if as_pages:
                     self.refuse_hidden_pages(tif)
@@ -537,7 +537,7 @@ class _Planner:
             if page.form != form:
                 raise InvalidInputError(
                     f"{path}: page {number} differs from the first in "
-                    f"{difference(form, page.form)}; the frames of a movie are all alike"
+                    f"{difference(form, page.form)}; all frames of a movie must be alike"
                 )
             one_strip = len(page.offsets) == 1 and keyframe.is_contiguous
             if len(page.offsets) != (1 if one_strip else segments) or (

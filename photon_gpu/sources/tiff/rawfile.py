@@ -87,7 +87,7 @@ class RawFile:
         self._check(offset, len(out))
         with self._lock:
             if self._closed:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             try:
                 file = self._file or self._open()
                 file.seek(offset)
@@ -113,7 +113,7 @@ class RawFile:
         read = []
         with self._lock:
             if self._closed:
-                raise InvalidInputError(f"{self.name}: the source is closed")
+                raise InvalidInputError(f"{self.name}: the source is closed; open it again")
             try:
                 file = self._file or self._open()
                 for offset, nbytes in ranges:

@@ -123,7 +123,8 @@ class TiffSource(Source):
         self._raw = self._is_raw(plan)
         if not self._raw and keyframe.compression not in (1, *tifffile.TIFF.DECOMPRESSORS):
             raise InvalidInputError(
-                f"{self.name}: TIFF compression {keyframe.compression!r} cannot be decoded here"
+                f"{self.name}: tifffile cannot decode TIFF compression {keyframe.compression!r} here; "
+                "convert the file, or read it with the program that wrote it and pass the array"
             )
         self._plan = self._settle_missing(plan, self._beyond_the_end(plan))
         self.shape = (*self._plan.pages.shape, *extra, height, width)
@@ -199,7 +200,7 @@ class TiffSource(Source):
         """Read frames ``start:stop``; contiguous pages are read together."""
         self._check_frames(start, stop)
         if self._closed:
-            raise InvalidInputError(f"{self.name}: the source is closed")
+            raise InvalidInputError(f"{self.name}: the source is closed; open it again")
         numbers = self._plan.pages[start:stop].reshape(-1)
         out = np.empty((len(numbers), *self._page_shape), self.dtype)
         absent = self._absent[numbers]
