@@ -65,7 +65,7 @@ def extent(
 
 
 def _extent_of(parts: list[NDArray]) -> NDArray:
-    """What the kernel ``extent`` gives for a whole, from what it gave for its parts."""
+    """Combine the results of the kernel ``extent`` for parts into its result for the whole."""
     low, high, strange = np.transpose(parts)
     return np.array([low.min(), high.max(), strange.max()], low.dtype)
 

@@ -196,7 +196,7 @@ class Writer:
         self._long = [whole[:size] for whole, size in zip(long, sizes, strict=True)]
 
     def _own(self, number: int) -> slice:
-        """Which of the counts are those of band ``number``."""
+        """Slice of the counts of band ``number``."""
         places = self.places
         return slice(number, number + 1) if places.coded else places.band_segments(number * places.band)
 

@@ -32,7 +32,7 @@ def stored_rows(data: bytes, part: ChunkPart, dtype: np.dtype) -> NDArray:
     frame, (first, last) = part.frame_size * dtype.itemsize, (row * columns * dtype.itemsize for row in rows)
     if blocks.data.size != frame * length:
         raise CorruptDataError(
-            f"a chunk opens to {blocks.data.size:,} bytes; its metadata asks for {frame * length:,}"
+            f"a chunk decompresses to {blocks.data.size:,} bytes; its metadata say {frame * length:,}"
         )
     starts = range(part.start * frame, part.end * frame, frame)
     blocks.open(slice(start + first, start + last) for start in starts)

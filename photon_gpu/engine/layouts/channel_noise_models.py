@@ -62,7 +62,7 @@ class ChannelAxis:
         """Return the shape of one channel of a chunk."""
         if self.axis > len(chunk) - 3 or chunk[self.axis] != self.count:
             raise CorruptDataError(
-                f"a chunk of shape {chunk} has no {self.count} channels along axis {self.axis}"
+                f"a chunk of shape {chunk} does not have {self.count} channels along axis {self.axis}"
             )
         return chunk[: self.axis] + chunk[self.axis + 1 :]
 
@@ -439,6 +439,6 @@ def joined_size(data: bytes, chunk: tuple[int, ...], axis: ChannelAxis, itemsize
     most = table_bytes(axis.count) + axis.count * (most_bytes(axis.one(chunk), itemsize) + 8)
     if nbytes > most:
         raise CorruptDataError(
-            f"a chunk opens to {nbytes:,} bytes; a chunk of shape {chunk} has at most {most:,}"
+            f"a chunk decompresses to {nbytes:,} bytes; a chunk of shape {chunk} has at most {most:,}"
         )
     return nbytes

@@ -97,7 +97,7 @@ def read_table(payload: NDArray[np.uint8]) -> ChannelTable:
         end = start + length
         spans.append(slice(start, end))
     if end != payload.size:
-        raise CorruptDataError(f"a chunk opens to {payload.size:,} bytes; its channels take {end:,}")
+        raise CorruptDataError(f"a chunk decompresses to {payload.size:,} bytes; its channels take {end:,}")
     return ChannelTable(rows, tuple(spans))
 
 

@@ -199,7 +199,7 @@ class Compact(Layout):
         most = most_bytes(chunk, self.dtype.itemsize)
         if nbytes > most:
             raise CorruptDataError(
-                f"a chunk opens to {nbytes:,} bytes; a chunk of shape {chunk} has at most {most:,}"
+                f"a chunk decompresses to {nbytes:,} bytes; a chunk of shape {chunk} has at most {most:,}"
             )
         return nbytes
 

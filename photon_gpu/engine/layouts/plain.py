@@ -132,7 +132,7 @@ class Plain(SealedFrames):
 
     @property
     def _marks(self) -> int:
-        """How many times finer than the step the grid of the labels is."""
+        """Number of grid marks of the labels per step."""
         return MARKS if self.encoding.clipping else 1
 
     def decode(
@@ -150,7 +150,7 @@ class Plain(SealedFrames):
         nbytes, size = frame_sizes(data)
         if nbytes != pixels * part.chunk[0] * 8:
             raise CorruptDataError(
-                f"a chunk opens to {nbytes:,} bytes; its metadata asks for {pixels * part.chunk[0] * 8:,}"
+                f"a chunk decompresses to {nbytes:,} bytes; its metadata say {pixels * part.chunk[0] * 8:,}"
             )
         if out is None:
             out = part.empty(what)

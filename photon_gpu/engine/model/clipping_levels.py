@@ -112,7 +112,7 @@ def _blocks(values: Sequence[NDArray]) -> list[NDArray]:
 
 
 def _counts_from(reaching: Callable[[int], NDArray], end: int, other: int, enough: int) -> NDArray[np.int64]:
-    """How many values each level has that has any, from one end on, if that end has ``enough``.
+    """Number of values at each occupied level, from one end on, if that end has ``enough``.
 
     ``reaching(level)`` returns all values from the end to ``level``, and perhaps others.
     """

@@ -57,7 +57,8 @@ class PeakCodeTable(CodeTable):
         check_peaks(peaks, noise)
         if self.dtype.kind == "f":
             raise InvalidInputError(
-                f"peaks is {peaks}; movies of {self.dtype.name} have none, only of integers"
+                f"peaks is {peaks}; photon peaks need integers, and this movie is {self.dtype.name}: "
+                "leave peaks out"
             )
         self.peaks = peaks
         self.lattice_end = self._edge(_PER_PHOTON * peaks)
@@ -126,7 +127,7 @@ class PeakCodeTable(CodeTable):
         return np.where(values < self.lattice_end, max(half, 0.5 * self.step), 0.5 * self.step)
 
     def stabilized(self, codes: NDArray, phase: int) -> NDArray[np.float64]:
-        """In the lattice, ``A`` of a bin's value; above, see the base class."""
+        """Stabilized value of a code: ``A`` of its bin's value in the lattice, else as in the base class."""
         codes = np.asarray(codes, np.int64)
         in_lattice = self._index(codes) < _PER_PHOTON * self.peaks
         of_lattice = anscombe(self._lattice_points(codes), self.noise)

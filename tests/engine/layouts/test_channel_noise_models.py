@@ -41,7 +41,7 @@ def test_a_table_that_was_altered_is_refused():
     for cut in (0, 3, 11, 30, payload.size - 1):
         with pytest.raises(CorruptDataError):
             read_table(payload[:cut])
-    with pytest.raises(CorruptDataError, match="opens to"):
+    with pytest.raises(CorruptDataError, match="decompresses to"):
         read_table(np.append(payload, np.uint8(0)))
     huge = np.frombuffer(struct.pack("<4s2BHI", b"PHTC", 2, 5, 65535, 1) + bytes(64), np.uint8)
     with pytest.raises(CorruptDataError, match="shorter than its table"):

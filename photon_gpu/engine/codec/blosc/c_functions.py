@@ -53,15 +53,15 @@ def decode(frame: bytes, out: NDArray[np.uint8]) -> None:
         try:
             blosc.decompress(frame, out)
         except (RuntimeError, ValueError) as error:
-            raise CorruptDataError(f"a Blosc frame does not open: {error}") from error
+            raise CorruptDataError(f"a Blosc frame cannot be decompressed: {error}") from error
         return
     nbytes, _ = frame_sizes(frame)
     if nbytes > out.size:
-        raise CorruptDataError(f"a Blosc frame opens to {nbytes:,} bytes, not to {out.size:,}")
+        raise CorruptDataError(f"a Blosc frame decompresses to {nbytes:,} bytes, not to {out.size:,}")
     source = np.frombuffer(frame, np.uint8).ctypes.data
     size = library.blosc_decompress_ctx(source, out.ctypes.data, out.size, 1) if nbytes else 0
     if size != nbytes:
-        raise CorruptDataError(f"a Blosc frame does not open: Blosc returned {size}")
+        raise CorruptDataError(f"a Blosc frame cannot be decompressed: Blosc returned {size}")
 
 
 @cache

@@ -20,7 +20,7 @@ def decompress(
     """Decompress a frame of ``nbytes`` bytes, to the contiguous array ``into`` if given."""
     actual, size = frame_sizes(frame)
     if actual != nbytes:
-        raise CorruptDataError(f"a chunk opens to {actual:,} bytes; its metadata asks for {nbytes:,}")
+        raise CorruptDataError(f"a chunk decompresses to {actual:,} bytes; its metadata say {nbytes:,}")
     out = np.empty(nbytes, np.uint8) if into is None else into
     if nbytes == 0:
         return out
@@ -53,7 +53,7 @@ def decompress_span(
     nbytes, size = frame_sizes(frame)
     if not 0 <= start <= stop <= nbytes:
         raise CorruptDataError(
-            f"a chunk opens to {nbytes:,} bytes; bytes {start:,} to {stop:,} were asked for"
+            f"a chunk decompresses to {nbytes:,} bytes; bytes {start:,} to {stop:,} are needed"
         )
     if start == stop:
         return np.empty(0, np.uint8)
