@@ -111,7 +111,9 @@ class RawFeed(Feed):
         self._stream = stream
         self._nbytes = math.prod(self.frame_shape) * self.dtype.itemsize
         if self._nbytes < 1:
-            raise InvalidInputError(f"frames of shape {self.frame_shape} hold no values")
+            raise InvalidInputError(
+                f"frames of shape {self.frame_shape} hold no values; each axis needs at least 1"
+            )
 
     def __iter__(self) -> Iterator[Batch]:
         buffer = np.empty(max(self._nbytes, _BATCH_BYTES // self._nbytes * self._nbytes), np.uint8)

@@ -110,7 +110,7 @@ class FrameCheck:
         return block[np.newaxis] if block.shape == self._shape else block
 
     def admit(self, block: NDArray[Any], first_frame: int) -> None:
-        """Accept frames.
+        """Check frames and accept them.
 
         Raises
         ------

@@ -422,7 +422,9 @@ class _Recovery:
         names = self._storage.names()
         marker = read_marker(self._storage) if MARKER in names else None
         if marker and marker.get("token") != self._token:
-            raise StoreExistsError(f"{self._storage.url} is being written by somebody else")
+            raise StoreExistsError(
+                f"{self._storage.url} is being written by another process; recover it once that has ended"
+            )
         if marker:
             return None
         description = describe(self._storage) if metadata.ARRAY in names else None
@@ -511,7 +513,8 @@ def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
         return None
     if not isinstance(recorded, str) or "\0" in recorded:
         raise CorruptDataError(
-            f"{storage.url}: its marker names {str(recorded)[:80]!r} as spool, which is not a folder"
+            f"{storage.url}: its marker names {str(recorded)[:80]!r} as spool, which is not a folder; "
+            "give the spool's folder itself"
         )
     folder = Path(recorded)
     if not (folder / RECORDING).is_file():

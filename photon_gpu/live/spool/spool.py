@@ -88,7 +88,8 @@ class Spool:
             ) from error
         if (version := facts.get("spool_version")) != VERSION:
             raise UnsupportedVersionError(
-                f"{path} has spool version {version!r}; this release reads {VERSION}"
+                f"{path} has spool version {version!r}; this release reads {VERSION}: a "
+                "newer photon_gpu may read it"
             )
         return cls(path, facts)
 

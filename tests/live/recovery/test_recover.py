@@ -198,7 +198,7 @@ def test_a_marker_of_somebody_else_is_respected(tmp_path):
     killed(tmp_path / "m.zarr", tmp_path / "fast")
     path = tmp_path / "m.zarr" / MARKER
     path.write_text(json.dumps({**json.loads(path.read_text()), "token": "f" * 32}))
-    with pytest.raises(StoreExistsError, match="by somebody else"):
+    with pytest.raises(StoreExistsError, match="by another process"):
         pg.recover(tmp_path / "fast")
     assert pending(tmp_path / "fast")
 
