@@ -60,7 +60,7 @@ class _Info(ctypes.Structure):
 
 @dataclass(frozen=True, kw_only=True)
 class LibphotonHeader:
-    """What a header says of a chunk, and the metadata of its store repeat."""
+    """Facts that the header of a chunk and the metadata of its store both state."""
 
     shape: tuple[int, ...]
     dtype: str

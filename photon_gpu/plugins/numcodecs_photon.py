@@ -153,12 +153,14 @@ class Photon(Codec):
             return [(payload, shape, self.encoding)], shape
         spans = read_table(payload).spans
         if len(spans) != len(channels):
-            raise CorruptDataError(f"a chunk holds {len(spans)} channels; this filter is of {len(channels)}")
+            raise CorruptDataError(f"a chunk holds {len(spans)} channels; this filter has {len(channels)}")
         parts = [payload[span] for span in spans]
         shapes = [decoder.shape_of(part) for part in parts]
         axis, one = self.encoding.channel_axis, shapes[0]
         if len(set(shapes)) > 1 or axis > len(one) - 2:
-            raise CorruptDataError(f"the channels of a chunk have shapes {shapes}")
+            raise CorruptDataError(
+                f"the channels of a chunk have shapes {shapes}; one shape is needed for all"
+            )
         whole = (*one[:axis], len(channels), *one[axis:])
         return [(part, one, encoding) for part, encoding in zip(parts, channels, strict=True)], whole
 

@@ -24,8 +24,8 @@ def series_axes(axes: str | None, shape: tuple[int, ...]) -> str:
     names = axes or ("tyx" if len(shape) == 3 else "?")
     if names[0] != "t" or not names.endswith("yx") or set(names) - set("tczyx") or len(names) != len(shape):
         raise InvalidInputError(
-            f"a series of images has t, y, x and z, and one series for each channel; this movie has axes "
-            f"{axes or shape}. Decode it to .h5"
+            f"each channel of a movie becomes a series with axes t, y, x or t, y, x, z; this movie has axes "
+            f"{axes or shape}: decode it to .h5 instead"
         )
     return names
 

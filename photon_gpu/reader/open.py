@@ -87,5 +87,8 @@ def _absent(storage: Storage, name: str) -> str:
     if name == metadata.ATTRIBUTES:
         return f"{storage.url}: {metadata.ATTRIBUTES} is missing; this is another array, or a damaged movie"
     if any(part.split(".")[0].isdigit() for part in names):
-        return f"{storage.url} holds chunks but no {file}: a movie never finished, or being written{beside}"
-    return f"{storage.url} holds {len(names)} files but no {file}: no movie"
+        return (
+            f"{storage.url} holds chunks but no {file}: the movie was never finished, or is being "
+            f"written{beside}"
+        )
+    return f"{storage.url} holds {len(names)} files but no {file}: it is not a movie"

@@ -331,7 +331,7 @@ def test_what_is_no_movie_says_what_it_is(tmp_path):
         pg.open(tmp_path / "absent.zarr")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/file.txt").write_text("x")
-    with pytest.raises(StoreNotFoundError, match="no movie"):
+    with pytest.raises(StoreNotFoundError, match="not a movie"):
         pg.open(tmp_path / "folder")
     import zarr
 

@@ -23,7 +23,7 @@ _CODES = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
 
 @dataclass(frozen=True, kw_only=True)
 class PageForm:
-    """How the values of a page are pixels.
+    """Mapping of the values of a page to pixels.
 
     Attributes
     ----------

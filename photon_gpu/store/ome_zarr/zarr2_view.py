@@ -420,10 +420,15 @@ class OmeZarrStorage(Storage):
             raise FileNotFoundError(f"{self.url}/{name} does not hold chunk {number}")
         offset, size = entry
         if size > LARGEST_FILE or offset >= 1 << 62:
-            raise CorruptDataError(f"{self.url}/{name}: its index states {size:,} bytes from {offset:,} on")
+            raise CorruptDataError(
+                f"{self.url}/{name}: its index is damaged: it states {size:,} bytes from byte {offset:,} on"
+            )
         data = self._range(name, offset, offset + size)
         if len(data) != size:
-            raise CorruptDataError(f"{self.url}/{name}: {len(data):,} bytes of {size:,} from {offset:,} on")
+            raise CorruptDataError(
+                f"{self.url}/{name}: the shard is cut off: of {size:,} "
+                f"bytes from byte {offset:,} on, {len(data):,} are there"
+            )
         return data
 
     def _check_group(self) -> None:
