@@ -211,7 +211,8 @@ def _about(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option(QUIET, help="Print only --json, warnings and errors; also after a command.")
+        bool,
+        typer.Option(QUIET, help="Print only --json, warnings and errors. It may also follow the command."),
     ] = False,
 ) -> None:
     """Store photon-limited movies at a quarter of their size.

@@ -169,8 +169,8 @@ def _wanted(value: Any) -> MovieToInsert:
     if isinstance(value, Movie):
         if value.step is None:
             raise InvalidInputError(
-                f"{value!r} is not quantized; photon_gpu.movie(it.counts, noise=..., step=...) says "
-                f"how to store it"
+                f"{value!r} is lossless and has no step; insert "
+                f"photon_gpu.movie(it.counts, noise=..., step=...) instead"
             )
         # The same model and step give the same codes, so the copy loses nothing.
         return movie(

@@ -112,7 +112,9 @@ def stores(
 
         config = datajoint.config
     if default is not None and default not in specs and default not in config.stores:
-        raise InvalidInputError(f"default={default!r} is not in specs: {', '.join(map(repr, specs))}")
+        raise InvalidInputError(
+            f"default={default!r} is not one of the stores: {', '.join(map(repr, specs))}"
+        )
     made = {}
     for name, spec in specs.items():
         present = config.stores.get(name)

@@ -118,7 +118,7 @@ def test_a_wrong_store_says_what_is_wrong(config, spec, says):
 
 
 def test_a_default_that_is_no_store_is_refused(config):
-    with pytest.raises(InvalidInputError, match="'there' is not in specs"):
+    with pytest.raises(InvalidInputError, match="'there' is not one of the stores"):
         stores(DOCUMENTED, config=config, default="there")
 
 

@@ -82,7 +82,9 @@ class RecordOptions(EncodeOptions):
         """Return the keywords for :meth:`photon_gpu.LiveWriter.with_settings`."""
         settings = self.settings()
         if settings.noise is not None and self.noise_from:
-            raise InvalidInputError("--noise-from and --gain, --offset, --variance exclude each other")
+            raise InvalidInputError(
+                "--noise-from and --gain, --offset, --variance are both given; give one of them"
+            )
         return {
             "settings": settings,
             "noise": self.noise_from,

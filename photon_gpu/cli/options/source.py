@@ -39,8 +39,8 @@ Dataset = Annotated[
     str | None,
     _option(
         metavar="NAME",
-        help="Which array of SRC: a dataset or NWB series (HDF5), a path (Zarr), a name (.npz), an image "
-        "(FITS). Like SRC::NAME.",
+        help="Array of SRC to read: a dataset or NWB series (HDF5), a path (Zarr), a name (.npz), an image "
+        "(FITS). SRC::NAME does the same.",
         show_default="the only movie",
     ),
 ]

@@ -112,7 +112,7 @@ def _feed(
         return
     if len(sources) > 1 or (src != "-" and not src.startswith("tcp://") and is_container(src)):
         if idle := [option for option, value in stated.items() if value is not None]:
-            raise InvalidInputError(f"{idle[0]} is for raw frames; {src} describes its own frames")
+            raise InvalidInputError(f"{idle[0]} is for raw frames, and {src} describes its own: leave it out")
         with open_whole(src if len(sources) == 1 else sources, **reads.of(src)) as source:
             yield SourceFeed(source)
         return
@@ -143,12 +143,15 @@ def _interleaved(frame: tuple[int, ...], reads: FeedOptions, name: str) -> tuple
     ]
     if idle or reads.source_option:
         raise InvalidInputError(
-            f"--{(idle or ['source-option'])[0]} is for files that are complete; all of {name} is recorded"
+            f"--{(idle or ['source-option'])[0]} is for files that are complete; all of {name} is recorded: "
+            "leave it out"
         )
     counts = {"z": reads.planes, "c": reads.channels}
     split = {letter: count for letter, count in counts.items() if count is not None}
-    if any(count < 1 for count in split.values()):
-        raise InvalidInputError("--channels and --planes are at least 1")
+    for letter, count in split.items():
+        if count < 1:
+            option = {"z": "planes", "c": "channels"}[letter]
+            raise InvalidInputError(f"--{option} is {count}; at least 1 is needed")
     axes = reads.axes
     if axes is None and len(frame) == 2:
         axes = "tyx"
@@ -187,7 +190,7 @@ def _dtype(text: str) -> Any:
         return np.dtype(text)
     except TypeError:
         raise typer.BadParameter(
-            f"--dtype is {text!r}; uint16, int16, >i2, float32, ... are dtypes"
+            f"--dtype is {text!r}; a type such as uint16, int16, >i2 or float32 is needed"
         ) from None
 
 
