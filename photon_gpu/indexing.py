@@ -265,7 +265,7 @@ def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
     if missing < 0 or holes > 1:
         raise InvalidIndexError(
             f"index {_index_text(key)} is for {sum(takes)} axes and has '...' {holes} times; "
-            f"the movie has {len(shape)}, and '...' may stand once"
+            f"the movie has {len(shape)}, and '...' may be used once"
         )
     entries: list[_Entry] = []
     axis = 0
@@ -373,8 +373,8 @@ def _broadcast(entries: list[_Entry]) -> tuple[int, ...] | None:
         return np.broadcast_shapes(*arrays) if arrays else None
     except ValueError as error:
         raise InvalidIndexError(
-            f"lists and arrays of an index have shapes {', '.join(map(str, arrays))}, which do not go "
-            f"together"
+            f"lists and arrays of an index have shapes {', '.join(map(str, arrays))}, which cannot be "
+            f"broadcast together"
         ) from error
 
 

@@ -108,7 +108,10 @@ class NoiseEstimate:
         """Inverse of :meth:`to_dict`; raises InvalidInputError for unknown keys."""
         unknown = sorted(set(data) - set(cls.__dataclass_fields__))
         if unknown:
-            raise InvalidInputError(f"noise estimate: unknown key {unknown[0]!r}")
+            raise InvalidInputError(
+                f"noise estimate: unknown key {unknown[0]!r}; allowed are "
+                f"{', '.join(cls.__dataclass_fields__)}"
+            )
         try:
             return _restore(cls, data)
         except (KeyError, TypeError) as error:

@@ -251,8 +251,8 @@ def encode_with(
             mode = False
         if mode == "full" and movie.device is not None:
             raise InvalidInputError(
-                "check='full' compares every pixel, and frames on a GPU are not copied to the host: "
-                "frames.get() does"
+                "check='full' compares every pixel in host memory, and these frames are on a GPU: "
+                "pass frames.get(), or another check"
             )
         with Claim(storage, overwrite=overwrite, resume=resume, notes_first=True) as claim:
             start = time.perf_counter()

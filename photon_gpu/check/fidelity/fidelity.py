@@ -241,7 +241,7 @@ def _refuse_other(raw: Source, movie: Movie) -> None:
         raise InvalidInputError(
             f"{raw.name} is {raw.dtype.name} of shape {raw.shape}; the movie is "
             f"{movie.encoding.dtype} of shape "
-            f"{movie.shape}: they are not the same recording"
+            f"{movie.shape}: give the recording that the movie was encoded from"
         )
 
 

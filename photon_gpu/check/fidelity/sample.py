@@ -186,7 +186,7 @@ def take(source: Source, movie: Movie, *, pixels: int, progress: Progress | None
         raise InvalidInputError(
             f"{source.name} is {source.dtype.name} of shape {shape}; the movie is "
             f"{movie.encoding.dtype} of shape "
-            f"{movie.shape}: they are not the same recording"
+            f"{movie.shape}: give the recording that the movie was encoded from"
         )
     spans = plan(shape, pixels, lost=(*source.lost, *lost_frames(movie.attrs)))
     if not spans:

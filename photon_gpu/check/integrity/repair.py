@@ -274,7 +274,8 @@ class _Work:
         if self.movie.shape != description.shape or self.movie.dtype.name != description.encoding.dtype:
             raise InvalidInputError(
                 f"{self.movie.name} is {self.movie.dtype.name} of shape {self.movie.shape}; the movie was "
-                f"{description.encoding.dtype} of shape {description.shape}: nothing was written"
+                f"{description.encoding.dtype} of shape {description.shape}. Give the recording that it was "
+                f"encoded from; nothing was written"
             )
 
     def _chunks(self, description: Description, damaged: set[int]) -> dict[str, list[Any]]:

@@ -22,7 +22,7 @@ _TRIALS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """How far one step moves one result.
+    """Change that one step makes in one result.
 
     Attributes
     ----------

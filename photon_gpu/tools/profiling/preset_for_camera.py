@@ -68,7 +68,7 @@ class Camera:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Advice; ``best`` is None if no measured combination keeps up."""
+    """Combination that suits a camera; ``best`` is None if none that was measured keeps up."""
 
     camera: Camera
     best: Measured | None

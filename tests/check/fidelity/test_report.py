@@ -124,7 +124,7 @@ def test_one_bad_pixel_outside_the_sample_is_found_by_full_alone(cells):
 def test_another_recording_is_refused(cells):
     raw, _ = cells
     for other in (raw[:-1], raw.astype("int32"), raw[:, :, :-1]):
-        with pytest.raises(InvalidInputError, match="not the same recording"):
+        with pytest.raises(InvalidInputError, match="give the recording that the movie was encoded from"):
             pg.fidelity(other, "memory://report.zarr")
     with pytest.raises(InvalidInputError, match="pixels is"):
         pg.fidelity(raw, "memory://report.zarr", pixels=0)
