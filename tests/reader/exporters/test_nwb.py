@@ -97,7 +97,7 @@ def test_facts_that_nwb_has_no_field_for_come_back(tmp_path):
 
 def test_axes_that_nwb_does_not_have_are_refused(tmp_path, monkeypatch):
     movie = store(tmp_path, (30, 2, 16, 24), Recording())
-    with pytest.raises(InvalidInputError, match=r"has axes \(30, 2, 16, 24\)\. Decode it to \.h5"):
+    with pytest.raises(InvalidInputError, match=r"has axes \(30, 2, 16, 24\): decode it to \.h5"):
         export(movie, tmp_path / "movie.nwb")
     monkeypatch.setitem(sys.modules, "pynwb", None)
     with pytest.raises(InvalidInputError, match=r'pip install "photon-gpu\[nwb\]"'):
