@@ -77,9 +77,9 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
 
     Axes and channels have the names that the recording gives them (``movie.axes``). Without names
     they are ``t, y, x``; four axes ``t, z, y, x``; five axes ``t, c, z, y, x``; further axes before those are
-    ``axis1``, ``axis2``, ... ``t`` counts frames. Recorded frame times are the coordinate ``time``. The
-    attributes state the noise model, the step, and, if they are known, the pixel size by axis with its units
-    and the frame rate.
+    ``axis1``, ``axis2``, ... ``t`` counts frames. Frame times are the coordinate ``time``, in seconds if a
+    file stated them. The attributes state the noise model, the step, and, if they are known, the pixel size
+    by axis with its units and the frame rate.
 
     Parameters
     ----------
@@ -117,7 +117,10 @@ def xarray_labels(
         coords["c"] = ("c", list(names))
     times = movie.timestamps
     if times is not None:
-        coords["time"] = (first, times, {"description": "as recorded, in the recorder's own unit"})
+        # Times of a live recording have any unit. xarray would turn "seconds", but not "s", into durations.
+        own = recording.timestamps is None or not np.array_equal(times, recording.timestamps, equal_nan=True)
+        attributes = {"description": "as recorded, in the recorder's own unit"} if own else {"units": "s"}
+        coords["time"] = (first, times, attributes)
     attrs: dict[str, Any] = {"units": UNITS[values], "url": movie.url, "layout": movie.layout}
     if movie.noise is not None:
         attrs.update(gain=movie.noise.gain, offset=movie.noise.offset, variance=movie.noise.variance)

@@ -115,6 +115,24 @@ def test_recorded_times_are_a_coordinate(tmp_path):
         live.append(np.ones((25, 8, 8), "uint16"), timestamp=np.arange(25) / 30)
     lazy = pg.open(tmp_path / "m.zarr").to_xarray()
     np.testing.assert_array_equal(lazy.time.values, np.arange(25) / 30)
+    assert "units" not in lazy.time.attrs  # the caller's own unit is not known
+
+
+@pytest.mark.parametrize("engine", [False, True])
+def test_times_of_a_file_are_in_seconds_and_are_kept_when_stored_again(tmp_path, engine):
+    times = np.array([0.0, 0.1, 0.2, np.nan, 0.45])
+    options = {"noise": pg.NoiseModel(), "timestamps": times, "axes": "tyx"}
+    pg.encode(np.ones((5, 8, 8), "uint16"), tmp_path / "a.zarr", **options)
+    xarray = pytest.importorskip("xarray")
+    if engine:
+        lazy = xarray.open_dataset(tmp_path / "a.zarr", engine="photon_gpu").counts
+    else:
+        lazy = pg.open(tmp_path / "a.zarr").to_xarray()
+    assert lazy.time.attrs == {"units": "s"}
+    decoded = xarray.decode_cf(lazy.to_dataset(name="counts"))  # as when it is read from a netCDF file
+    np.testing.assert_array_equal(decoded.time, times)
+    pg.encode(lazy, tmp_path / "b.zarr", noise=pg.NoiseModel())
+    np.testing.assert_array_equal(pg.open(tmp_path / "b.zarr").timestamps, times)
 
 
 def test_only_two_kinds_of_values(movie):
