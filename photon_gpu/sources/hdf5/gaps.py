@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.sources.hdf5.open_file import check_external
 
 _DEEPEST = 8  # levels of virtual datasets that map virtual datasets
 
@@ -65,7 +66,10 @@ def _gaps(dataset: Any, parts: _Parts, depth: int) -> tuple[NDArray[Any], str]:
     if dataset.is_virtual:
         return _Virtual(dataset, parts, depth).gaps()
     lacking = np.zeros(dataset.shape[0] if dataset.shape else 1, bool)
-    if dataset.external or dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:
+    if dataset.external:
+        check_external(dataset, f"{dataset.file.filename}::{dataset.name}")
+        return lacking, ""
+    if dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:
         return lacking, ""
     if dataset.chunks is None:
         return ~lacking, "none of its data was ever written"

@@ -6,6 +6,7 @@ import contextlib
 import os
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -117,13 +118,35 @@ def check_filters(dataset: Any, name: str) -> None:
 
 
 def check_external(dataset: Any, name: str) -> None:
-    """Refuse a dataset whose external file is too short, which HDF5 would read as zeros."""
+    """Refuse a dataset whose external files are absent, or too short, which HDF5 would read as zeros."""
     left = dataset.nbytes
     for file, offset, nbytes in dataset.external or ():
+        path = _external_path(dataset, os.fsdecode(file))
         end = offset + min(nbytes, left)
         left -= end - offset
-        size = os.stat(file).st_size if os.path.exists(file) else end  # noqa: PTH110, PTH116 - maybe bytes
-        if size < end:
-            raise CorruptDataError(
-                f"{name}: its external file {file!r} is truncated: {end} bytes are needed, it has {size}"
+        if end == offset:
+            continue
+        if not path.exists():
+            # HDF5 looks for relative names in the working folder, not beside the file.
+            advice = (
+                "copy it there"
+                if path.is_absolute()
+                else "run in the folder that has it, or set HDF5_EXTFILE_PREFIX to that folder"
             )
+            raise CorruptDataError(
+                f"{name}: its data is in the external file {str(path)!r}, absent: {advice}"
+            )
+        if (size := path.stat().st_size) < end:
+            raise CorruptDataError(
+                f"{name}: its external file {str(path)!r} is truncated: {end} bytes are needed, it has {size}"
+            )
+
+
+def _external_path(dataset: Any, file: str) -> Path:
+    """Path at which HDF5 looks for an external file."""
+    prefix = os.environ.get("HDF5_EXTFILE_PREFIX") or os.fsdecode(
+        dataset.id.get_access_plist().get_efile_prefix()
+    )
+    if prefix.startswith("${ORIGIN}"):
+        prefix = f"{Path(dataset.file.filename).resolve().parent}{prefix.removeprefix('${ORIGIN}')}"
+    return Path(prefix) / file
