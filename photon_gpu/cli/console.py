@@ -85,7 +85,6 @@ _SPOKEN = (
     ("(noise=...)", "(--gain, --offset, --variance)"),
     ("made by photon_gpu.encode", "made by photon-gpu encode"),
     ("photon_gpu.open(url).counts", "photon-gpu decode"),
-    ("photon_gpu.reader.export writes", "photon-gpu decode writes"),
     ("photon_gpu.recover ", "photon-gpu recover "),
 )
 

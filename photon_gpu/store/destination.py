@@ -43,7 +43,7 @@ def destination(
         if text.rstrip("/\\" if durable.WINDOWS else "/").lower().endswith(_FILES):
             raise InvalidInputError(
                 f"{text} is the name of a file, and a movie is a folder: give a name such as movie.zarr. "
-                "photon_gpu.reader.export writes stored movies as files"
+                "The command photon-gpu decode writes stored movies as files"
             )
     storage = Storage.at(url, storage_options)
     if durable.WINDOWS and storage.local:
