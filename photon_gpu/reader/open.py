@@ -11,7 +11,7 @@ from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.reader.follow import FollowedMovie
 from photon_gpu.reader.movie import Movie
 from photon_gpu.store import metadata
-from photon_gpu.store.ome_zarr.zarr2_view import movie_storage
+from photon_gpu.store.ome_zarr.zarr2_view import movie_storage_and_texts
 from photon_gpu.store.overwrite import left_behind_text
 from photon_gpu.store.storage import Storage
 
@@ -57,9 +57,10 @@ def open(
         The metadata do not describe a movie.
     """
     flag("follow", follow)
-    storage = movie_storage(url, storage_options)
-    files = {}
+    storage, files = movie_storage_and_texts(url, storage_options)
     for name in (metadata.ARRAY, metadata.ATTRIBUTES):
+        if name in files:
+            continue
         try:
             files[name] = storage.read(name)
         except (FileNotFoundError, NotADirectoryError) as error:

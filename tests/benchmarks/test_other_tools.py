@@ -15,5 +15,6 @@ def test_both_containers_and_xarray_are_measured(capsys):
     printed = capsys.readouterr().out
     for container in other_tools.SUFFIXES:
         (line,) = [line for line in printed.splitlines() if line.startswith(f"S3 requests, {container}:")]
+        assert int(line.split(" to open")[0].split()[-1]) == 2
         assert int(line.split("for the first frame")[0].split()[-1]) <= 2
         assert int(line.rsplit(" ", 1)[1]) <= 1

@@ -184,12 +184,19 @@ class OmeZarrStorage(Storage):
             return super().read(name)
         if name == ARRAY:
             self._check_group()
-        data = super().read(ATTRIBUTES)
-        content = folder_files(data, self.url)[name == ATTRIBUTES]
+        return self._texts_in(super().read(ATTRIBUTES))[name]
+
+    def texts_of(self, group: bytes, array: bytes) -> dict[str, bytes]:
+        """Return ``.zarray`` and ``.zattrs`` from the bytes of both ``zarr.json``."""
+        load(group, self.url)
+        return self._texts_in(array)
+
+    def _texts_in(self, array: bytes) -> dict[str, bytes]:
+        texts = dict(zip((ARRAY, ATTRIBUTES), folder_files(array, self.url), strict=True))
         writing = self._group or self._trusts_manifest
-        if not writing and (grid := grid_of(data, self.url)) != self._grid:
+        if not writing and (grid := grid_of(array, self.url)) != self._grid:
             self._grid, self._indexes = grid, {}
-        return content
+        return texts
 
     def read_stored(self, name: str) -> bytes:
         """Return the bytes of a file by its name below the root."""
@@ -571,19 +578,34 @@ def movie_storage(
     A name that ends in ``.ome.zarr`` is that of the container ``ome-zarr``, unless a folder is there. So is
     the name of its array, ``movie.ome.zarr/0``, which other tools take.
     """
+    return movie_storage_and_texts(url, storage_options)[0]
+
+
+def movie_storage_and_texts(
+    url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None
+) -> tuple[Storage, dict[str, bytes]]:
+    """Return what :func:`movie_storage` does, and ``.zarray`` and ``.zattrs`` if finding it read them.
+
+    Of an object store they are read, since to ask whether they exist takes as many requests.
+    """
     storage = Storage.at(url, storage_options)
     if isinstance(url, Storage):
-        return url
+        return url, {}
     array = f"/{LEVEL}"
     if storage.root.endswith(SUFFIX + array) and not storage.exists(ARRAY):
-        root = storage.root.removesuffix(array)
-        return _again(storage.fs, root, storage.write_options, storage.store)
-    local_group = storage.local and all(
-        Path(storage.root, name).is_file() for name in (GROUP_JSON, ARRAY_JSON)
-    )
-    if not local_group and (not storage.root.endswith(SUFFIX) or storage.exists(ARRAY)):
-        return storage
-    return _again(storage.fs, storage.root, storage.write_options, storage.store)
+        storage = storage.at_root(storage.root.removesuffix(array))
+        return _again(storage.fs, storage.root, storage.write_options, storage.store), {}
+    image = _again(storage.fs, storage.root, storage.write_options, storage.store)
+    if storage.local:
+        whole = all(Path(storage.root, name).is_file() for name in (GROUP_JSON, ARRAY_JSON))
+        if whole or (storage.root.endswith(SUFFIX) and not storage.exists(ARRAY)):
+            return image, {}
+        return storage, {}
+    if not storage.root.endswith(SUFFIX):
+        return storage, {}
+    with suppress(PhotonError, FileNotFoundError):  # whoever reads it reports what is wrong
+        return image, image.texts_of(storage.read(GROUP_JSON), storage.read(ARRAY_JSON))
+    return (storage if storage.exists(ARRAY) else image), {}
 
 
 def in_container(storage: Storage, container: str | None) -> Storage:

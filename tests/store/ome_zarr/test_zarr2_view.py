@@ -266,20 +266,40 @@ def test_every_entrance_that_cannot_write_it_says_so(tmp_path):
     assert pg.verify(url).ok
 
 
-def test_the_first_frame_costs_the_manifest_and_a_range_and_others_a_range(monkeypatch):
-    url = "memory://counted.ome.zarr"
+@pytest.mark.parametrize("suffix", [".zarr", ".ome.zarr"])
+def test_two_requests_open_a_movie_two_read_a_frame_and_one_reads_each_further_frame(suffix, monkeypatch):
+    """The numbers of docs/tools.md."""
+    url, requests = f"memory://counted{suffix}", []
     pg.encode(VALUES, url, **OPTIONS)
+    storage = pg.Storage.at(url)
+    for name in ("cat_file", "exists", "info", "ls", "find"):
+        asked = getattr(storage.fs, name)
+
+        def seen(path, *arguments, asked=asked, **options):
+            requests.append(path)
+            return asked(path, *arguments, **options)
+
+        monkeypatch.setattr(storage.fs, name, seen)
     movie = pg.open(url)
-    requests = []
-    fetch = movie.storage.fs.cat_file
-    monkeypatch.setattr(
-        movie.storage.fs, "cat_file", lambda path, **options: requests.append(path) or fetch(path, **options)
-    )
-    movie.counts[42]
-    assert len(requests) == 2
-    movie.counts[5]
-    assert len(requests) == 3
-    pg.Storage.at(url).delete_folder()
+    counted = [len(requests)]
+    for frame in (42, 5):
+        movie.counts[frame]
+        counted.append(len(requests))
+    monkeypatch.undo()
+    storage.delete_folder()
+    assert np.diff([0, *counted]).tolist() == [2, 2, 1], requests
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_folder_with_the_suffix_opens_from_an_object_store_too(layout):
+    url = "memory://named.ome.zarr"
+    pg.encode(VALUES, url, layout=layout, container="folder", **OPTIONS)
+    storage = pg.Storage.at(url)
+    storage.write("zarr.json", b'{"zarr_format": 3, "node_type": "group"}')  # as another program might
+    assert pg.open(url).storage.container == "folder"
+    storage.delete_folder()
+    with pytest.raises(StoreNotFoundError, match="nothing is there"):
+        pg.open(url)
 
 
 def test_a_movie_is_a_source(url):
