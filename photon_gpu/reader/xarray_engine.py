@@ -27,6 +27,8 @@ class MovieArray(BackendArray):
         self.dtype = np.dtype(np.float64) if values == "stabilized" else np.dtype(movie.encoding.dtype)
 
     def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, indexing.BasicIndexer):
+            return self._read(key.tuple)
         support = indexing.IndexingSupport.OUTER_1VECTOR
         return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
 
@@ -50,16 +52,18 @@ class PhotonEngine(BackendEntrypoint):
         """Open a movie by its path or URL; only its metadata are read."""
         movie = open_movie(filename_or_obj, storage_options=storage_options, workers=workers)
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
-        variables: dict[str, xarray.Variable] = {}
-        coords: dict[str, tuple[Any, ...]] = {}
-        for values in UNITS:
+        dims, coords, attrs = xarray_labels(movie, "counts")
+        chunks = dict(zip(dims, movie.chunks, strict=True))
+        variables: dict[str, Any] = {}
+        for values, units in UNITS.items():
             if values in dropped or (values == "stabilized" and not movie.encoding.models):
                 continue
-            dims, coords, attrs = xarray_labels(movie, values)
             lazy = indexing.LazilyIndexedArray(MovieArray(movie, values))
-            chunks = dict(zip(dims, movie.chunks, strict=True))
-            variables[values] = xarray.Variable(dims, lazy, attrs, {"preferred_chunks": chunks})
-        used = {name: coord for name, coord in coords.items() if name not in dropped}
+            labelled = {**attrs, "units": units}
+            variables[values] = xarray.Variable(dims, lazy, labelled, {"preferred_chunks": chunks})
+        used = {name: coord for name, coord in coords.items() if variables and name not in dropped}
+        # A variable named as its dimension becomes a coordinate, much faster than by coords=.
+        variables |= {name: used.pop(name) for name in dims if name in used}
         dataset = xarray.Dataset(variables, coords=used, attrs={"url": movie.url, "layout": movie.layout})
         dataset.set_close(movie.close)
         return dataset
