@@ -461,9 +461,10 @@ def biases(folder: Path) -> str | None:
             *lines,
             "",
             (
-                "Near a gain of 1.65 no table of points within the bins could have a bias below 2.2 %. A comb"
-                " (a large gain with hardly any read noise, so that values lie on teeth) can be off by up to"
-                " a third of a sigma; dither brings that to 1 to 4 %."
+                "Near a gain of 1.65 no table of points within the bins could have a bias below 2.2 %."
+                " Where single photons are resolved (a gain from 5 ADU/photon and a read noise below 0.25"
+                " photons), bins of the step shift means by more: see"
+                " [dark movies](../dark.md#means-where-photons-are-resolved)."
             ),
             "",
             "![Bias by gain and light](bias.png)",

@@ -9,6 +9,7 @@ from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.engine.model.anscombe import anscombe, inverse_anscombe, inverse_anscombe_unbiased
 
 _LOOKED_AT = 400_000
+_RESOLVED = 0.3  # Read noise, photons, up to which single photons show as peaks.
 _SOUND = "a sound decoder"
 
 
@@ -18,7 +19,7 @@ def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
     every = max(1, raw.size // _LOOKED_AT)
     raw, places, sigma = raw[::every], groups[::every], sample.flat("sigma")[::every]
     measured = bias[places]
-    coarse = f"a step of {sample.step:g} sigma is too coarse for this light" if sample.step > 1 else ""
+    coarse = _of_the_bins(sample)
     left: dict[str, float] = {}
     for name, decoded in faults(sample, raw):
         shifted = (decoded - raw.astype(np.float64)) / sigma
@@ -31,6 +32,17 @@ def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
     # Name a fault if it explains most of the bias and a sound decoder does not.
     cause, enough = min(left, key=lambda name: left[name]), 0.3 * float((measured**2).mean())
     return cause if left[cause] <= enough < left[_SOUND] else coarse
+
+
+def _of_the_bins(sample: Sample) -> str:
+    """Cause of a bias that a sound decoder has, too; empty if none is known."""
+    noise, step = sample.noise, sample.step
+    if noise.variance <= (_RESOLVED * noise.gain) ** 2 and sample.encoding.dither is None:
+        return (
+            f"single photons are resolved, and bins of a step of {step:g} sigma cut their peaks unevenly; "
+            "encode with dither=0 (docs/dark.md)"
+        )
+    return f"a step of {step:g} sigma is too coarse for this light" if step > 1 else ""
 
 
 def faults(sample: Sample, raw: NDArray) -> list[tuple[str, NDArray]]:

@@ -12,6 +12,7 @@ from photon_gpu.engine.layouts import plain_decode
 from photon_gpu.engine.model.anscombe import inverse_anscombe, inverse_anscombe_unbiased
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.reader.movie import Movie
+from tests.support.noise.detector_models import resolved_photons
 
 
 @pytest.fixture(scope="module")
@@ -290,3 +291,13 @@ def test_a_step_that_compresses_badly_is_named(cells):
     line = pg.fidelity(raw, stored(raw, noise, step=0.35))["efficiency"]
     assert line.status == "WARN" and "a step like 0.35" in line.cause
     assert pg.fidelity(raw, stored(raw, noise, step=0.35, layout="compact"))["efficiency"].status == "PASS"
+
+
+def test_a_bias_of_resolved_photons_names_them_and_the_dither_that_removes_it():
+    """Near 4 photons a bin of step 0.5 is as wide as the photon peaks are apart."""
+    values = resolved_photons(3.5, 0.125, gain=80.0)
+    noise = pg.NoiseModel(gain=80.0, offset=500.0, variance=10.0**2)
+    line = pg.fidelity(values, stored(values, noise, trust_noise=True))["bias"]
+    assert line.status == "FAIL" and "photons are resolved" in line.cause and "dither=0" in line.cause
+    kept = pg.fidelity(values, stored(values, noise, trust_noise=True, dither=0))
+    assert kept["bias"].status == "PASS" and kept.verdict != "FAIL", str(kept)
