@@ -125,10 +125,10 @@ def encode_blocks(
     work: Any,
     out: NDArray[np.uint8],
 ) -> int:
-    """Write a Blosc frame of the labels of samples ``begin:stop``; return its bytes.
+    """Write a Blosc frame of the labels of samples ``begin:stop``; return its bytes, 0 if it might not fit.
 
     ``patterns`` are the bit patterns of the values. ``work`` is memory for the bytes of a block, and for a
-    frame of them. ``out`` has room for :func:`most_frame_bytes`.
+    frame of them. ``out`` is long enough with :func:`most_frame_bytes`.
     """
     memory, part = work
     per_block, run = settings.size >> 3, np.empty(_RUN, np.uint64)
@@ -142,6 +142,8 @@ def encode_blocks(
             labels = run[: min(_RUN, size - start)]
             _write_labels(patterns, tables, first + start, labels)
             bits = _split_bytes(labels, start, planes, bits)
+        if at + 8 * most_stream_bytes(per_block) > out.size:
+            return 0
         put32(out, HEADER_BYTES + 4 * number, at)
         at = _write_block(planes, bits, settings, part, out, at)
     _write_header(8 * (stop - begin), at, settings, out)

@@ -70,7 +70,12 @@ def frames_of_values(flat: NDArray, luts: NDArray[np.float64], seed: int, by_zst
         See :func:`planes_for_zstd`.
     """
     patterns, tables = flat.view(f"u{flat.itemsize}"), (luts.view(np.uint64), seed)
-    return lambda start, stop, compressor: _frame(patterns, tables, start, stop, compressor, by_zstd).copy()
+
+    def frame_of(start: int, stop: int, compressor: Compressor) -> NDArray[np.uint8] | None:
+        frame = _frame(patterns, tables, start, stop, compressor, by_zstd)
+        return frame.copy() if frame.size else None  # labels that take more bytes than their values
+
+    return frame_of
 
 
 def frame_of_labels(labels: NDArray[np.float64], compressor: Compressor, by_zstd: int) -> NDArray[np.uint8]:
@@ -86,7 +91,7 @@ def _frame(
     compressor: Compressor,
     by_zstd: int,
 ) -> NDArray[np.uint8]:
-    kernels, out = _kernels(), _out(stop - start, compressor)
+    kernels, out = _kernels(), _out(stop - start, compressor, patterns.itemsize)
     for array in (patterns, tables[0]):
         array.flags.writeable = False  # so that kernels are compiled for one type
     labels, settings = kernels.LabelTables(*tables), _settings(compressor, by_zstd)
@@ -110,9 +115,11 @@ def _work(compressor: Compressor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]
     return scratch("planes", (size,), np.uint8), scratch("frame", (size + HEADER.size,), np.uint8)
 
 
-def _out(count: int, compressor: Compressor) -> NDArray[np.uint8]:
-    """Memory for a frame of labels; what is not written to costs nothing."""
-    return scratch("frames", (_kernels().most_frame_bytes(count, compressor.blocksize),), np.uint8)
+def _out(count: int, compressor: Compressor, itemsize: int = 8) -> NDArray[np.uint8]:
+    """Memory for a frame of labels that take ``itemsize`` bytes each at most, and of a block more."""
+    size, most_bytes = compressor.blocksize, _kernels().most_frame_bytes
+    most = min(most_bytes(count, size), count * itemsize + most_bytes(size // 8, size))
+    return scratch("frames", (most,), np.uint8)
 
 
 @cache

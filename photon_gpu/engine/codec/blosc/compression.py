@@ -24,8 +24,9 @@ from photon_gpu.engine.runtime.buffers import Buffers, bytes_of
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.errors import InvalidInputError
 
-FrameOf = Callable[[int, int, Compressor], NDArray[np.uint8]]
-"""``frame_of(start, stop, compressor)``: a frame of items ``start:stop`` in blocks of the requested size."""
+FrameOf = Callable[[int, int, Compressor], NDArray[np.uint8] | None]
+"""``frame_of(start, stop, compressor)``: a frame of items ``start:stop`` in blocks of the requested size, or
+None if it would be too long."""
 
 _MADE_AT_ONCE = 1 << 23  # bytes that are compressed by one call, where they are made for it
 _COMPILED_AT_ONCE = 1 << 20  # the same within a compiled call, where calls cost little: stays in the cache
@@ -149,8 +150,8 @@ def compress_blocks(
     spans = list(itertools.pairwise(edges))
 
     def encode_part(part: tuple[int, int]) -> list[NDArray[np.uint8]]:
-        if frame_of is not None:
-            return [frame_of(edges[part[0]], edges[part[1]], fixed)]
+        if frame_of and (frame := frame_of(edges[part[0]], edges[part[1]], fixed)) is not None:
+            return [frame]
         return [encode_items(items(*span), fixed).copy() for span in spans[part[0] : part[1]]]
 
     frames = [frame for part in split.run(encode_part, split.ranges(len(spans))) for frame in part]
