@@ -43,10 +43,10 @@ def planes_for_zstd(
     """Return the planes of ``count`` labels that zstd compresses, as a sum of ``1 << number``.
 
     One block in 32 is compressed in both ways; ``labels(start, stop)`` makes its labels. A plane that
-    repeats one byte there is left to zstd.
+    repeats one byte there is left to zstd. Fewer than two blocks are one stream, so none is tried.
     """
     per_block, saved = compressor.blocksize // 8, np.zeros(8, np.int64)
-    whole = count // per_block
+    whole = count // per_block if count >= 2 * per_block else 0
     for number in range(min(whole, _TRIED_EVERY) // 3, whole, _TRIED_EVERY):
         block = labels(number * per_block, (number + 1) * per_block).view(np.uint64)
         block.flags.writeable = False  # so that kernels are compiled for one type
